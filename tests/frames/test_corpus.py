@@ -1,0 +1,28 @@
+"""Every corpus program, at every suspension point, in every mode; one test for each program."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.frames import harness, kit
+
+if not kit.CASES:
+    kit.load_corpus()
+
+ADAPTER = os.environ.get("FRAMES_ADAPTER", "pstore")
+
+
+@pytest.fixture(scope="session")
+def results(request: pytest.FixtureRequest) -> dict[str, harness.Result]:
+    """The verdicts on all selected programs, computed at once."""
+    wanted = [item.callspec.params["name"] for item in request.session.items if item.originalname == "test_program"]
+    return harness.run([kit.CASES[name] for name in dict.fromkeys(wanted)], adapter=ADAPTER)
+
+
+@pytest.mark.parametrize("name", list(kit.CASES))
+def test_program(name: str, results: dict[str, harness.Result]) -> None:
+    """The program does the same whether it is carried to another process or not."""
+    found = results[name]
+    assert harness.verdict_of(found) == "pass", "\n".join(harness.troubles(found)[:10])
