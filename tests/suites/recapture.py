@@ -1,0 +1,147 @@
+"""How a suspended frame is recaptured in place, without anyone noticing.
+
+A small C extension (``_swap.c``, compiled when the suites are run) installs a frame evaluation function (PEP 523). It
+evaluates each frame with the interpreter's own function; when that comes back from the frame of a generator, coroutine
+or async generator which is now *suspended*, or from a call which has made a new one, it calls the ``Recapturer`` before
+the code that resumed the generator gets to see it. So each single suspension is met, at once and exactly once, also
+those that a C function drives (``list(gen)``, ``sum(gen)``, the asyncio C task), and no test's own trace, profile or
+monitoring function is in the way.
+
+The ``Recapturer`` lets pstore capture the object and rebuild it as a second, independent one. Everybody holds references
+to the original, so instead of replacing the object its *frame* is replaced: ``swap`` exchanges code, function, position,
+slots and exception state of the two. The test goes on with the rebuilt frame in the original's shell; the original frame
+leaves with the second object, which is abandoned. The swap first checks that both have the same shape: state, number of
+locals, depth of the stack, line, globals, builtins, exception being handled, and afterwards that all slots hold the very
+same objects, save those that a twin may have in another, equal form (see ``allowed_difference``).
+
+A refused capture, a failed rebuild or a frame of another shape is a ``Problem`` and fails the test in which it happened.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pstore import _frames
+
+ALL_WITHIN_A_TEST = 3000      # a frame of one function suspended more often than this within one test is sampled:
+THEN_EVERY = 50               # each 50th suspension only
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A suspension that could not be recaptured."""
+
+    stage: str      # capture, rebuild, swap or compare
+    kind: str       # generator, coroutine or async_generator
+    frame: str      # qualified name and file:line of its function
+    error: str
+
+
+@dataclass
+class Counts:
+    """What was done in one test."""
+
+    suspended: int = 0
+    unstarted: int = 0
+    sampled_out: int = 0
+
+
+def load_extension(path: Path) -> ModuleType:
+    """Import the compiled ``_swap`` module from where it was built."""
+    spec = importlib.util.spec_from_file_location("_swap", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def allowed_difference(before: object, after: object) -> bool:
+    """Whether a stack slot may differ: an instruction offset moves with the code of the twin (``lasti`` kept for a
+    re-raise), and 3.15 iterates a list or tuple as (container, index), which is equal to (iterator, NULL)."""
+    if isinstance(before, int) and isinstance(after, int):
+        return True
+    if sys.version_info >= (3, 15):
+        return type(before) in (list, tuple, int) or type(after) in (list, tuple, int) or after == "<NULL>"
+    return False
+
+
+def code_of(gen: Any) -> Any:
+    """The code object of a generator, coroutine or async generator."""
+    return gen.gi_code if hasattr(gen, "gi_code") else gen.cr_code if hasattr(gen, "cr_code") else gen.ag_code
+
+
+class Recapturer:
+    """The callback of the hook; counts what it does until ``take`` is called."""
+
+    def __init__(self, extension: ModuleType, *, unstarted: bool = True) -> None:
+        self._swap = extension.swap
+        self._unstarted = unstarted
+        self._seen: Counter[int] = Counter()
+        self.counts = Counts()
+        self.problems: dict[Problem, int] = {}
+
+    def take(self) -> dict[str, Any]:
+        """Counts and problems since the last call, ready for JSON."""
+        taken: dict[str, Any] = dict(vars(self.counts))
+        taken["problems"] = [{**vars(problem), "times": n} for problem, n in self.problems.items()]
+        self.counts, self.problems = Counts(), {}
+        self._seen.clear()
+        return taken
+
+    def __call__(self, gen: Any, created: bool) -> None:
+        if created and not self._unstarted:
+            return
+        if self._sampled_out(gen):
+            self.counts.sampled_out += 1
+            return
+        if self._recapture(gen):
+            if created:
+                self.counts.unstarted += 1
+            else:
+                self.counts.suspended += 1
+
+    def _sampled_out(self, gen: Any) -> bool:
+        key = id(code_of(gen))
+        self._seen[key] = times = self._seen[key] + 1
+        return times > ALL_WITHIN_A_TEST and times % THEN_EVERY != 0
+
+    def _recapture(self, gen: Any) -> bool:
+        stage = "capture"
+        try:
+            state = _frames.capture(gen)
+            stage = "rebuild"
+            twin = _frames.rebuild(state)
+        except Exception as error:      # noqa: BLE001 - whatever it is, the running test must not see it
+            self._problem(stage, gen, f"{type(error).__name__}: {error}")
+            return False
+        try:
+            rows = self._swap(gen, twin)
+        except ValueError as error:
+            self._problem("swap", gen, str(error))
+            return False
+        finally:
+            _frames.abandon(twin)
+        return self._compare(gen, rows)
+
+    def _compare(self, gen: Any, rows: list[tuple[int, object, object]]) -> bool:
+        code = code_of(gen)
+        local_slots = len(set(code.co_varnames + code.co_cellvars)) + len(code.co_freevars)
+        for slot, before, after in rows:
+            if slot < local_slots or not allowed_difference(before, after):
+                where = f"local {slot}" if slot < local_slots else f"stack {slot - local_slots}"
+                self._problem("compare", gen, f"{where}: {type(before).__name__} before, {type(after).__name__} after")
+                return False
+        return True
+
+    def _problem(self, stage: str, gen: Any, error: str) -> None:
+        code = code_of(gen)
+        file = "/".join(Path(code.co_filename).parts[-2:])
+        frame = f"{code.co_qualname} ({file}:{code.co_firstlineno})"
+        problem = Problem(stage, type(gen).__name__, frame, error[:2000])
+        self.problems[problem] = self.problems.get(problem, 0) + 1
