@@ -9,18 +9,17 @@ import tempfile
 from pathlib import Path
 
 from tests.suites.build import CannotBuild, build
-from tests.suites.runner import SUITES, NoSuites, Outcome, as_json, run_suite
+from tests.suites.runner import FURTHER, SUITES, NoSuites, Outcome, as_json, run_suite
 
 HEADINGS = ("suite", "tests", "passed", "failed", "excluded", "skipped", "fail anyway", "recaptured", "unstarted",
-            "sampled out", "seconds")
+            "seconds")
 
 
 def row(outcome: Outcome) -> list[str]:
     """One line of the table."""
     seconds = f"{outcome.seconds_baseline:.1f} + {outcome.seconds_recapture:.1f}"
     numbers = (outcome.in_baseline, outcome.passed, len(outcome.failed), len(outcome.excluded),
-               len(outcome.skipped_by_python), len(outcome.fails_without_pstore), outcome.suspended, outcome.unstarted,
-               outcome.sampled_out)
+               len(outcome.skipped_by_python), len(outcome.fails_without_pstore), outcome.suspended, outcome.unstarted)
     return [outcome.suite, *map(str, numbers), seconds]
 
 
@@ -51,16 +50,15 @@ def details(outcome: Outcome) -> list[str]:
 def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m tests.suites", description="CPython's suites under recapture")
-    parser.add_argument("suites", nargs="*", default=[], metavar="SUITE", help=f"of {', '.join(SUITES)}")
+    parser.add_argument("suites", nargs="*", default=[], metavar="SUITE", help="names, by default: " + ", ".join(SUITES))
+    parser.add_argument("--further", action="store_true", help="run these too: " + ", ".join(FURTHER))
     parser.add_argument("--json", type=Path, help="write the results to this file")
     options = parser.parse_args()
-    if unknown := set(options.suites) - set(SUITES):
-        parser.error(f"no such suite: {', '.join(sorted(unknown))}")
     outcomes: list[Outcome] = []
     try:
         with tempfile.TemporaryDirectory(prefix="pstore-suites-") as folder:
             extension = build(Path(folder))
-            for suite in options.suites or SUITES:
+            for suite in options.suites or (SUITES + FURTHER * options.further):
                 outcomes.append(run_suite(suite, extension))
                 print(f"{suite}: {outcomes[-1].passed} passed, {len(outcomes[-1].failed)} failed", file=sys.stderr)
     except (CannotBuild, NoSuites) as error:

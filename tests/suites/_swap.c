@@ -4,6 +4,7 @@
                        async generator's frame comes back with the frame suspended, or a call has just made a new one, the
                        callback is called with it (and whether it is new), before anyone else has seen it. While the callback runs nothing is
                        watched, tracing is off and the recursion limit is raised a little, so that it is not noticed.
+                       install(None) installs the function but watches nothing.
    swap(a, b)          exchanges the frames of two suspended (or two unstarted) objects of one type: code, function,
                        position, slots, exception state. Identity, names, weak references, frame object, hooks and
                        flags stay. Refuses unless both have the same shape; returns the slots that differed.
@@ -132,7 +133,7 @@ evaluate(PyThreadState *tstate, Frame *frame, int throwing)
     int of_generator = frame->owner == FRAME_OWNED_BY_GENERATOR;
     int makes = !of_generator && (CODE_OF(frame)->co_flags & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR));
     PyObject *result = _PyEval_EvalFrameDefault(tstate, frame, throwing);
-    if (result == NULL || busy || callback == NULL) {
+    if (result == NULL || busy || callback == NULL || callback == Py_None) {
         return result;
     }
     if (of_generator) {

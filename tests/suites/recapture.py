@@ -21,16 +21,13 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from pstore import _frames
-
-ALL_WITHIN_A_TEST = 3000      # a frame of one function suspended more often than this within one test is sampled:
-THEN_EVERY = 50               # each 50th suspension only
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,6 @@ class Counts:
 
     suspended: int = 0
     unstarted: int = 0
-    sampled_out: int = 0
 
 
 def load_extension(path: Path) -> ModuleType:
@@ -79,10 +75,8 @@ def code_of(gen: Any) -> Any:
 class Recapturer:
     """The callback of the hook; counts what it does until ``take`` is called."""
 
-    def __init__(self, extension: ModuleType, *, unstarted: bool = True) -> None:
-        self._swap = extension.swap
-        self._unstarted = unstarted
-        self._seen: Counter[int] = Counter()
+    def __init__(self, swap: Callable[[Any, Any], list[tuple[int, object, object]]]) -> None:
+        self._swap = swap
         self.counts = Counts()
         self.problems: dict[Problem, int] = {}
 
@@ -91,25 +85,14 @@ class Recapturer:
         taken: dict[str, Any] = dict(vars(self.counts))
         taken["problems"] = [{**vars(problem), "times": n} for problem, n in self.problems.items()]
         self.counts, self.problems = Counts(), {}
-        self._seen.clear()
         return taken
 
     def __call__(self, gen: Any, created: bool) -> None:
-        if created and not self._unstarted:
-            return
-        if self._sampled_out(gen):
-            self.counts.sampled_out += 1
-            return
         if self._recapture(gen):
             if created:
                 self.counts.unstarted += 1
             else:
                 self.counts.suspended += 1
-
-    def _sampled_out(self, gen: Any) -> bool:
-        key = id(code_of(gen))
-        self._seen[key] = times = self._seen[key] + 1
-        return times > ALL_WITHIN_A_TEST and times % THEN_EVERY != 0
 
     def _recapture(self, gen: Any) -> bool:
         stage = "capture"

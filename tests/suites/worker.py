@@ -1,7 +1,7 @@
-"""One suite in one process: ``python -m tests.suites.worker MODULE OUT [--extension FILE] [--skip FILE]``.
+"""One suite in one process: ``python -m tests.suites.worker MODULE OUT EXTENSION [--recapture] [--skip FILE]``.
 
 Writes a line of JSON to OUT when a test starts and one when it ends, so that the parent knows which test was running
-when the process died. With ``--extension`` the tests run under recapture, without it as they are.
+when the process died. Without ``--recapture`` the tests run as they are, with a hook that does nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from tests.suites import recapture
 from tests.suites.exclusions import examples_here
 
 TEST_SECONDS = 60       # a test that takes longer ends the process; the parent goes on behind it
@@ -50,7 +51,11 @@ class Recorder(unittest.TestResult):
         faulthandler.dump_traceback_later(TEST_SECONDS, exit=True)
         self._began = time.perf_counter()
         if self._recapturer:
-            self._recapturer.take()
+            self._outside(self._recapturer.take()["problems"])
+
+    def _outside(self, problems: list[dict[str, Any]]) -> None:
+        if problems:
+            self._write(event="outside", id="(between tests)", message=json.dumps(problems))
 
     def stopTest(self, test: unittest.TestCase) -> None:
         faulthandler.cancel_dump_traceback_later()
@@ -121,32 +126,22 @@ def select(module: str, skip: set[str]) -> unittest.TestSuite:
     return unittest.TestSuite(test for test in cases(suite) if test.id() not in skip)
 
 
-def make_recapturer(path: Path) -> tuple[Any, Any]:
-    """The recapturer and the extension module with its hook."""
-    from tests.suites import recapture
-
-    extension = recapture.load_extension(path)
-    return recapture.Recapturer(extension), extension
-
-
 def run(options: argparse.Namespace) -> None:
     """Run the module's tests and write what became of them."""
     skip = set(json.loads(options.skip.read_text())) if options.skip else set()
     importlib.import_module(options.module)
-    recapturer, extension = make_recapturer(options.extension) if options.extension else (None, None)
+    extension = recapture.load_extension(options.extension)
+    recapturer = recapture.Recapturer(extension.swap) if options.recapture else None
     suite = select(options.module, skip)
     with options.out.open("w") as out, tempfile.TemporaryDirectory() as scratch:
-        os.chdir(scratch)
-        result = Recorder(out, recapturer)
-        if extension:
+        if recapturer:
             for altered in (row for test in cases(suite) for row in alter_examples(test)):
                 out.write(json.dumps({"event": "altered", **altered}) + "\n")
-            extension.install(recapturer)
-        suite.run(result)
-        seen = extension.counts() if extension else {}
-        if extension:
-            extension.uninstall()
-        out.write(json.dumps({"event": "done", **seen}) + "\n")
+        os.chdir(scratch)
+        extension.install(recapturer)
+        suite.run(Recorder(out, recapturer))
+        extension.uninstall()
+        out.write(json.dumps({"event": "done", **extension.counts()}) + "\n")
         os.chdir("/")
 
 
@@ -155,7 +150,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("module")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--extension", type=Path)
+    parser.add_argument("extension", type=Path)
+    parser.add_argument("--recapture", action="store_true")
     parser.add_argument("--skip", type=Path)
     faulthandler.enable()
     run(parser.parse_args())
