@@ -1,0 +1,433 @@
+"""`Engine`: runs the loop that is in a store, commits at await points, starts steps; `open`.
+
+    run:  commit -> start steps -> [ take answers -> commit -> run a batch -> commit -> start steps -> wait ] ...
+
+Rules:
+
+- A commit is made only between two calls of the loop (I1), whenever a batch has run or an answer has come.
+- Steps are started, and results handed to the caller of `run`, only after the commit that contains their cause (I5).
+- An answer is committed before the task that waits for it goes on.
+- Closing, leaving and exiting commit nothing and run nothing of the user's (I2): what was not committed is lost.
+- After KeyboardInterrupt or SystemExit went through a task's code, memory is no state that a commit may keep:
+  nothing more is committed by this engine.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType, TracebackType
+from typing import Any, TypeVar, overload
+
+from .._store import graph
+from .._store.store import Store
+from ..clock import Clock, SystemClock
+from ..errors import CaptureError, EngineClosed, EngineError, EngineInterrupted, Stalled, StepResultRefused, TaskExists
+from .abandon import abandon_graph
+from .future import Future
+from .host import Answer, Host
+from .loop import DurableLoop
+from .outbox import Step
+from .stack import where
+from .task import Task
+
+__all__ = ["Engine", "open"]
+
+T = TypeVar("T")
+logger = logging.getLogger("pstore")
+
+_LOOP = "loop"
+_open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def open(uri: str | os.PathLike[str] | Any, *, clock: Clock | None = None) -> Engine:  # noqa: A001  # the public name
+    """Start a new durable program, or continue the one that is in the store.
+
+    Nothing runs before `Engine.run`.
+
+    Args:
+        uri: path of a file, ``memory:``, or an open ZODB storage.
+        clock: where time comes from; the system's if None.
+
+    Raises: see `pstore.Store`.
+    """
+    hooks = _AsyncGenHooks()
+    with hooks.installed():
+        store = Store(uri)
+        try:
+            return Engine(store, SystemClock() if clock is None else clock, hooks)
+        except BaseException:
+            store.close()
+            raise
+
+
+class Engine:
+    """A durable program: a store, and the loop in it.  Made by `open`.  For one thread at a time."""
+
+    def __init__(self, store: Store, clock: Clock, hooks: _AsyncGenHooks) -> None:
+        loop = store.parts.get(_LOOP)
+        if loop is None:
+            loop = store.parts[_LOOP] = DurableLoop()
+        elif not isinstance(loop, DurableLoop):
+            raise EngineError(f"{store.name}: the part {_LOOP!r} of the store is a {type(loop).__name__}, not a loop")
+        self._store, self._clock, self._hooks = store, clock, hooks
+        self._loop: DurableLoop = loop
+        self._loop.attach(clock)
+        hooks.loop = loop
+        self._host = Host(loop.inbox)
+        self._held: deque[Any] = deque()
+        self._answered: list[Step] = []
+        self._broken = self._stop = False
+        _open_engines.add(self)
+
+    # -- what is in the store
+
+    @property
+    def root(self) -> dict[str, Any]:
+        """The named objects, a dict; stored with the tasks, sharing with them what is shared."""
+        self._check_open()
+        return self._store.root
+
+    @property
+    def store(self) -> Store:
+        """The store that the program is in."""
+        return self._store
+
+    @property
+    def tasks(self) -> Mapping[str, Task[Any]]:
+        """Tasks by id: all that are not done, and the done ones that have a name of their own or failed."""
+        self._check_open()
+        return MappingProxyType(self._loop.tasks)
+
+    @property
+    def clock(self) -> Clock:
+        """Where time comes from."""
+        return self._clock
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._store.closed
+
+    # -- starting tasks
+
+    def spawn(self, fn: Callable[..., Coroutine[Any, Any, T]], *args: Any, id: str | None = None) -> Task[T]:  # noqa: A002
+        """Start a task: ``fn(*args)``.  It runs, and is durable, from the next `run` on.
+
+        Args:
+            fn: a coroutine function.
+            id: name of the task, under which it is kept when it is done; made up if None.
+
+        Raises:
+            TaskExists: there is a task of that id; see `spawn_once`.
+        """
+        self._check_open()
+        if id is not None and id in self._loop.tasks:
+            raise TaskExists(id)
+        coro = fn(*args)
+        try:
+            return self._loop.spawn(coro, id)
+        except BaseException:
+            if hasattr(coro, "close"):
+                coro.close()
+            raise
+
+    def spawn_once(self, id: str, fn: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> Task[T]:  # noqa: A002
+        """Give the task of that id, done or not, whatever it runs; start it as ``fn(*args)`` if there is none."""
+        self._check_open()
+        task = self._loop.tasks.get(id)
+        return self.spawn(fn, *args, id=id) if task is None else task
+
+    def forget(self, id: str) -> None:  # noqa: A002
+        """Drop a task that is done, so that its id can be used again.
+
+        Raises:
+            KeyError: there is no such task.
+            EngineError: it is not done.
+        """
+        self._check_open()
+        if not self._loop.tasks[id].done():
+            raise EngineError(f"task {id!r} is not done: cancel it, and run the engine until it is")
+        task = self._loop.tasks.pop(id)
+        self._loop.unreported[:] = [entry for entry in self._loop.unreported if entry is not task]
+
+    # -- running
+
+    @overload
+    def run(self, until: None = None, *, forever: bool = False) -> list[Task[Any]]: ...
+    @overload
+    def run(self, until: Future[T], *, forever: bool = False) -> T: ...
+    def run(self, until: Future[T] | None = None, *, forever: bool = False) -> T | list[Task[Any]]:
+        """Run the program.
+
+        Args:
+            until: run until this task or future is done, and that is committed; then give its result or raise its
+                exception.  None: run until no task can go on by itself any more: all are done, or wait for what is
+                neither a timer nor a step, such as a queue that nothing in the program will fill.
+            forever: do not end for want of work, as other threads will call `call_soon_threadsafe`; `stop` ends it.
+
+        Returns:
+            The result of `until`; or, if that is None, the tasks that wait (an empty list: all are done).
+
+        Raises:
+            Stalled: `until` can never be done; names where the tasks wait.
+            CaptureError: something that tasks or the root refer to cannot be stored; has the path to it.  Nothing was
+                committed, the last commit is intact.  After mending it `run` may be called again.
+            KeyboardInterrupt: Ctrl-C was pressed.  At the first one what ran is committed; the program can go on.  A
+                second one breaks into the running task, see EngineInterrupted.
+            EngineInterrupted: see there.  EngineClosed.
+        """
+        self._check_usable()
+        if until is not None and until.get_loop() is not self._loop:
+            raise EngineError(f"{until!r} does not belong to this engine")
+        self._stop = False
+        with self._running():
+            self._commit_and_start()
+            while not self._is_over(until):
+                self._take_news()
+                if self._run_batch():
+                    self._commit_and_start()
+                self._raise_if_interrupted()
+                self._report(until)
+                if not self._has_work() and not self._is_over(until):
+                    if not self._can_go_on(forever):
+                        return self._stalled(until)
+                    self._pause()
+        return self._waiting() if until is None else until.result()
+
+    def stop(self) -> None:
+        """Make `run` end soon, as if no task could go on.  From any thread."""
+        self._stop = True
+        self._loop.inbox.put(None)
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> None:
+        """Have the engine call ``callback(*args)`` in its thread.  From any thread.
+
+        The call is part of the program, and so durable, once the engine has taken it and committed; a crash before
+        that loses it.
+        """
+        self._check_open()
+        self._loop.call_soon_threadsafe(callback, *args)
+
+    def commit(self, note: str | None = None) -> bytes:
+        """Commit now; `run` does so by itself.  Gives the transaction id.
+
+        Raises:
+            CaptureError: see `run`.  EngineError: called by a task or step, while `run` is running.
+        """
+        self._check_usable()
+        if self._loop.is_running():
+            raise EngineError("engine.commit() was called while the engine runs; it commits by itself at every await")
+        return self._commit(note)
+
+    def close(self) -> None:
+        """Close the store.  Runs nothing of the user's; what was not committed is lost.  Twice does no harm."""
+        if self.closed:
+            return
+        _open_engines.discard(self)
+        self._loop.close()
+        self._host.close()
+        abandon_graph(self._store.root, self._store.parts, self._loop)
+        self._store.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<pstore.Engine {self._store.name}{' closed' if self.closed else ''}>"
+
+    def __reduce__(self) -> Any:
+        raise CaptureError(
+            "cannot store an Engine: it belongs to the process, not to the program; "
+            "hand tasks what they need (engine.root['name']), start tasks with asyncio.create_task"
+        )
+
+    # -- one turn of the loop
+
+    def _run_batch(self) -> bool:
+        try:
+            return self._loop.run_batch()
+        except BaseException:
+            self._broken = True
+            raise
+
+    def _take_news(self) -> None:
+        """Take answers and calls from other threads; answers are committed before anybody goes on with them."""
+        self._wait_for_news(0)
+        while self._held:
+            news = self._held.popleft()
+            if isinstance(news, Answer):
+                self._host.taken(news.key)
+                step = self._loop.outbox.answer(self._loop, news.key, news.value, news.error)
+                if step is not None:
+                    self._answered.append(step)
+            elif news is not None:
+                self._loop.call_ready(news)
+            self._wait_for_news(0)
+        if self._answered:
+            self._commit_and_start()
+
+    def _commit_and_start(self) -> None:
+        self._commit(None)
+        self._host.start_committed(self._loop.outbox)
+
+    def _commit(self, note: str | None) -> bytes:
+        self._loop.outbox.sweep()
+        try:
+            tid = self._store.persist(note)
+        except CaptureError as error:
+            if not self._refuse_answers():
+                error.add_note(
+                    f"Nothing was committed to {self._store.name}: the last commit is intact. Mend what the path leads "
+                    "to and call engine.run() again, or close the engine and open the store again to go back to it."
+                )
+                raise
+            return self._commit(note)
+        self._answered.clear()
+        return tid
+
+    def _refuse_answers(self) -> bool:
+        """Put an error in place of each fresh result that cannot be stored; tells whether there was one."""
+        refused = False
+        for step in self._answered:
+            future = step.future
+            try:
+                graph.dumps((future._result, future._exception))
+            except CaptureError as error:
+                given = "" if future._exception is None else f"it raised {future._exception!r}; "
+                future.replace_outcome(StepResultRefused(step.title, f"{given}{error}"))
+                refused = True
+        self._answered.clear()
+        return refused
+
+    def _pause(self) -> None:
+        self._clock.pause(self._loop.next_deadline(), self._wait_for_news, busy=self._is_busy())
+
+    def _wait_for_news(self, timeout: float | None) -> bool:
+        """Hold the next of the inbox; wait for it at most `timeout` seconds, None: without limit."""
+        try:
+            self._held.append(self._loop.inbox.get(block=timeout != 0, timeout=timeout))
+        except queue.Empty:
+            return False
+        return True
+
+    # -- when to end
+
+    def _is_over(self, until: Future[Any] | None) -> bool:
+        # What is done was committed by the turn that made it so.
+        return self._stop or (until is not None and until.done())
+
+    def _has_work(self) -> bool:
+        return self._loop.has_ready() or bool(self._held) or not self._loop.inbox.empty()
+
+    def _can_go_on(self, forever: bool) -> bool:
+        return forever or self._is_busy() or self._loop.next_deadline() is not None
+
+    def _is_busy(self) -> bool:
+        """Tell whether a step is running that somebody waits for."""
+        return not self._host.running.isdisjoint(self._loop.outbox.pending)
+
+    def _waiting(self) -> list[Task[Any]]:
+        return [task for task in self._loop.tasks.values() if not task.done()]
+
+    def _stalled(self, until: Future[Any] | None) -> list[Task[Any]]:
+        waiting = self._waiting()
+        if until is not None:
+            raise Stalled(repr(until), tuple(f"{task.id}: {where(task)}" for task in waiting))
+        return waiting
+
+    # -- failures
+
+    def _report(self, until: Future[Any] | None) -> None:
+        """Log the spawned tasks that failed and that nobody has asked; `until` is about to be asked."""
+        failures, self._loop.unreported[:] = self._loop.unreported[:], []
+        for task in failures:
+            if task is not until and task._log_traceback:
+                logger.error("task %s failed: %s", task.id, task.title, exc_info=task._exception)
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise EngineClosed(f"{self._store.name}: the engine is closed; open the store again with pstore.open()")
+
+    def _check_usable(self) -> None:
+        self._check_open()
+        if self._broken:
+            raise EngineInterrupted(
+                f"{self._store.name}: a task was broken into by KeyboardInterrupt or SystemExit, so nothing more is "
+                "committed; the last commit is intact: close the engine and open the store again"
+            )
+
+    def _raise_if_interrupted(self) -> None:
+        if self._loop.interrupted:
+            self._loop.interrupted = False
+            raise KeyboardInterrupt
+
+    def _interrupt(self, signum: int, frame: Any) -> None:
+        if self._loop.interrupted:
+            raise KeyboardInterrupt
+        self._loop.interrupted = True
+        self._loop.inbox.put(None)  # SimpleQueue.put may be called in a signal handler
+
+    # -- being the running loop
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        if self._loop.is_running():
+            raise EngineError("the engine is running already; tasks await, they do not call engine.run()")
+        with self._hooks.installed(), self._signals():
+            self._loop.set_running(True)
+            try:
+                yield
+            finally:
+                self._loop.set_running(False)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        in_main = threading.current_thread() is threading.main_thread()
+        if not in_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            yield
+            return
+        signal.signal(signal.SIGINT, self._interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class _AsyncGenHooks:
+    """What Python calls when a suspended async generator is dropped; also those that a load brings back get it."""
+
+    def __init__(self) -> None:
+        self.loop: DurableLoop | None = None
+
+    def _finalise(self, agen: Any) -> None:
+        if self.loop is not None:
+            self.loop.close_asyncgen(agen)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        before = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(firstiter=None, finalizer=self._finalise)
+        try:
+            yield
+        finally:
+            sys.set_asyncgen_hooks(*before)
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close what is open when the interpreter ends, so that its shutdown runs nothing of the tasks."""
+    for engine in list(_open_engines):
+        engine.close()

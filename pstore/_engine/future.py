@@ -1,0 +1,315 @@
+"""`Future`: the future that the durable loop makes, and how asyncio's own futures are stored.
+
+Owned here: the state of a pending or finished result, its callbacks, and the awaitable behind ``await future``.
+
+Rules:
+
+- Behaves as `asyncio.Future` does (``asyncio.isfuture`` holds); written in Python with readable state, because the C
+  class hides the parts that a restart needs.
+- No frame of pstore's own code may be part of a stored task, or a new version of pstore could not read it.  So
+  ``await future`` runs through `FutureAwait`, a plain object, in place of a generator.
+- Futures that users make with ``asyncio.Future()``, and the one that ``asyncio.gather`` returns, are C objects; they
+  are stored through `graph.register`: state, result, exception, cancel message, callbacks with their contexts, own
+  attributes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import reprlib
+from asyncio.tasks import _GatheringFuture  # type: ignore[attr-defined]  # gather's result has no public name
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from .._store import graph
+
+if TYPE_CHECKING:
+    from .loop import DurableLoop
+
+__all__ = ["Future", "FutureAwait"]
+
+T = TypeVar("T")
+Callback = Callable[[Any], object]
+
+# In place of a traceback: the one that the exception has.
+_OF_EXCEPTION = object()
+
+PENDING, CANCELLED, FINISHED = "PENDING", "CANCELLED", "FINISHED"
+
+
+class Future(Generic[T]):
+    """A result that will be there later; part of the graph.
+
+    Made by ``loop.create_future()``.  The methods are those of `asyncio.Future`.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_asyncio_future_blocking",
+        "_callbacks",
+        "_cancel_message",
+        "_cancelled_exc",
+        "_exception",
+        "_exception_tb",
+        "_log_traceback",
+        "_loop",
+        "_result",
+        "_state",
+    )
+    # Read by asyncio; the durable loop has no debug mode and keeps no "awaited by" sets.
+    _source_traceback = None
+    _asyncio_awaited_by = None
+
+    def __init__(self, *, loop: DurableLoop) -> None:
+        self._loop = loop
+        self._state = PENDING
+        self._result: T | None = None
+        self._exception: BaseException | None = None
+        self._exception_tb: Any = None
+        self._callbacks: list[tuple[Callback, contextvars.Context]] = []
+        self._cancel_message: Any = None
+        self._cancelled_exc: BaseException | None = None
+        self._log_traceback = False
+        self._asyncio_future_blocking = False
+
+    # -- state
+
+    def get_loop(self) -> DurableLoop:
+        """Give the loop that the future belongs to."""
+        return self._loop
+
+    def done(self) -> bool:
+        """Tell whether there is a result, an exception, or a cancellation."""
+        return self._state != PENDING
+
+    def cancelled(self) -> bool:
+        """Tell whether the future was cancelled."""
+        return self._state == CANCELLED
+
+    def result(self) -> T:
+        """Give the result, or raise the exception that was set.
+
+        Raises:
+            asyncio.CancelledError: the future was cancelled.
+            asyncio.InvalidStateError: it is not done.
+        """
+        self._check_done("Result")
+        self._log_traceback = False
+        if self._exception is not None:
+            if self._exception_tb is _OF_EXCEPTION:
+                self._exception_tb = self._exception.__traceback__
+            raise self._exception.with_traceback(self._exception_tb)
+        return self._result  # type: ignore[return-value]  # done without an exception: it is a T
+
+    def exception(self) -> BaseException | None:
+        """Give the exception that was set, None if there is a result; raises as `result` if cancelled or not done."""
+        self._check_done("Exception")
+        self._log_traceback = False
+        return self._exception
+
+    def _check_done(self, what: str) -> None:
+        if self._state == CANCELLED:
+            raise self._make_cancelled_error()
+        if self._state != FINISHED:
+            raise asyncio.InvalidStateError(f"{what} is not set.")
+
+    def _make_cancelled_error(self) -> BaseException:
+        # Called by asyncio.gather too. The saved error is handed out once, so that it is chained once.
+        error, self._cancelled_exc = self._cancelled_exc, None
+        if error is not None:
+            return error
+        return asyncio.CancelledError() if self._cancel_message is None else asyncio.CancelledError(self._cancel_message)
+
+    # -- making it done
+
+    def set_result(self, result: T) -> None:
+        """Make the future done with a result."""
+        self._check_pending()
+        self._result, self._state = result, FINISHED
+        self._schedule_callbacks()
+
+    def set_exception(self, exception: BaseException | type[BaseException]) -> None:
+        """Make the future done with an exception."""
+        self._check_pending()
+        error = exception() if isinstance(exception, type) else exception
+        if isinstance(error, StopIteration):
+            # A StopIteration that leaves an awaitable would look like its result.
+            wrapped = RuntimeError("StopIteration cannot be raised into a Future")
+            wrapped.__cause__ = wrapped.__context__ = error
+            error = wrapped
+        self._exception, self._exception_tb, self._state = error, error.__traceback__, FINISHED
+        self._schedule_callbacks()
+        self._log_traceback = True
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Cancel the future; False if it is done already."""
+        self._log_traceback = False
+        if self._state != PENDING:
+            return False
+        self._state, self._cancel_message = CANCELLED, msg
+        self._schedule_callbacks()
+        return True
+
+    def replace_outcome(self, error: BaseException) -> None:
+        """Make a future that is done, and that nobody has asked yet, one that failed with `error`."""
+        self._result, self._exception, self._exception_tb = None, error, None
+        self._log_traceback = True
+
+    def _check_pending(self) -> None:
+        if self._state != PENDING:
+            raise asyncio.InvalidStateError(f"{self._state}: {self!r}")
+
+    # -- callbacks
+
+    def add_done_callback(self, fn: Callback, *, context: contextvars.Context | None = None) -> None:
+        """Have the loop call ``fn(future)`` once the future is done; soon, if it is."""
+        if self._state != PENDING:
+            self._loop.call_soon(fn, self, context=context)
+        else:
+            self._callbacks.append((fn, contextvars.copy_context() if context is None else context))
+
+    def remove_done_callback(self, fn: Callback) -> int:
+        """Take all calls of `fn` back; returns how many there were."""
+        kept = [entry for entry in self._callbacks if entry[0] != fn]
+        removed = len(self._callbacks) - len(kept)
+        self._callbacks[:] = kept
+        return removed
+
+    def _schedule_callbacks(self) -> None:
+        callbacks, self._callbacks = self._callbacks, []
+        for fn, context in callbacks:
+            self._loop.call_soon(fn, self, context=context)
+
+    # -- awaiting
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return FutureAwait(self)  # type: ignore[return-value]  # the generator protocol without a frame
+
+    __iter__ = __await__
+
+    # -- storing, reporting
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The traceback is stored with the exception, whose __traceback__ it was.
+        state = {name: getattr(self, name) for name in Future.__slots__ if name != "__weakref__"}
+        del state["_exception_tb"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+        # Asked later: in a cycle the exception may not have its traceback yet.
+        self._exception_tb = _OF_EXCEPTION
+
+    def __del__(self) -> None:
+        if getattr(self, "_log_traceback", False) and not self._loop.is_closed():
+            what = f"{type(self).__name__} exception was never retrieved"
+            self._loop.call_exception_handler({"message": what, "exception": self._exception, "future": self})
+
+    def _repr_info(self) -> list[str]:
+        info = [self._state.lower()]
+        if self._state == FINISHED:
+            info.append(
+                f"exception={self._exception!r}"
+                if self._exception is not None
+                else f"result={reprlib.repr(self._result)}"
+            )
+        if self._callbacks:
+            info.append(f"callbacks={len(self._callbacks)}")
+        return info
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {' '.join(self._repr_info())}>"
+
+
+class FutureAwait:
+    """What ``await future`` iterates: gives the future to the task once, then its result.  A plain, stored object."""
+
+    __slots__ = ("_future", "_given")
+
+    def __init__(self, future: Future[Any]) -> None:
+        self._future = future
+        self._given = False
+
+    def __iter__(self) -> FutureAwait:
+        return self
+
+    def __next__(self) -> Future[Any]:
+        return self.send(None)
+
+    def send(self, value: None) -> Future[Any]:
+        """Give the future while it is pending; end with its result when it is done."""
+        future = self._future
+        if future.done():
+            raise StopIteration(future.result())
+        if self._given:
+            raise RuntimeError("await wasn't used with future")
+        self._given = future._asyncio_future_blocking = True
+        return future
+
+    def throw(self, kind: Any, value: Any = None, traceback: TracebackType | None = None) -> Future[Any]:
+        """Raise in the awaiting frame."""
+        error = kind if isinstance(kind, BaseException) else value if isinstance(value, BaseException) else kind()
+        raise error if traceback is None else error.with_traceback(traceback)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def __getstate__(self) -> tuple[Future[Any], bool]:
+        return self._future, self._given
+
+    def __setstate__(self, state: tuple[Future[Any], bool]) -> None:
+        self._future, self._given = state
+
+
+# -- asyncio's own futures
+
+_ForeignState = dict[str, Any]
+
+
+def _new_future(cls: type[asyncio.Future[Any]]) -> asyncio.Future[Any]:
+    return cls.__new__(cls)
+
+
+def _reduce_future(future: asyncio.Future[Any]) -> tuple[Any, ...]:
+    state: _ForeignState = {
+        "loop": future._loop,
+        "state": future._state,
+        "result": future._result if future._state == FINISHED and future._exception is None else None,
+        "exception": future._exception,
+        "callbacks": list(future._callbacks or ()),
+        "cancel_message": future._cancel_message,  # type: ignore[attr-defined]
+        "blocking": future._asyncio_future_blocking,
+        "unseen": future._log_traceback,
+        "attributes": dict(getattr(future, "__dict__", ())),
+    }
+    return _new_future, (type(future),), state, None, None, _restore_future
+
+
+def _restore_future(future: asyncio.Future[Any], state: _ForeignState) -> None:
+    asyncio.Future.__init__(future, loop=state["loop"])
+    future.__dict__.update(state["attributes"])
+    # Made done before the callbacks are put in: those of a future that was done ran, or wait, in the loop.
+    if state["state"] == CANCELLED:
+        asyncio.Future.cancel(future, msg=state["cancel_message"])
+    elif state["exception"] is not None:
+        future.set_exception(state["exception"])
+        if not state["unseen"]:
+            future._log_traceback = False
+    elif state["state"] == FINISHED:
+        future.set_result(state["result"])
+    for fn, context in state["callbacks"]:
+        future.add_done_callback(fn, context=context)
+    future._cancel_message = state["cancel_message"]  # type: ignore[attr-defined]
+    future._asyncio_future_blocking = state["blocking"]
+
+
+def register() -> None:
+    """Tell the graph how asyncio's own futures are stored."""
+    graph.register(asyncio.Future, _reduce_future)
+    graph.register(_GatheringFuture, _reduce_future)
+
+
+register()

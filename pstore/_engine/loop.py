@@ -1,0 +1,370 @@
+"""`DurableLoop`: the scheduling half of `asyncio.AbstractEventLoop`, as a part of the graph.
+
+Owned here: which call is next, which tasks there are, time as tasks see it.  Whatever the standard library builds on
+these (sleep, queues, locks, groups, timeouts, gather, ...) becomes durable as it is.
+
+Principles:
+
+1. Everything that decides what runs next is stored: ready calls, timers, tasks, steps.  The clock is not.
+2. The loop only ever runs a bounded batch, and stands between two calls when it returns: then every task stands at an
+   await point, and the graph may be committed (invariant I1).
+3. The loop never touches the outside: no sockets, pipes, processes, signals, threads.  Asking for those is refused
+   with the name of what to use instead; `run_in_executor` (so ``asyncio.to_thread``) becomes a step.
+4. The loop does not know the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import logging
+import queue
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any, NoReturn, TypeVar
+
+from ..clock import Clock, SystemClock
+from ..errors import EngineError, NotInEngine, NotOnThisLoop, TaskExists
+from .future import Future
+from .outbox import Outbox, Retry
+from .task import Task
+from .timers import Handle, TimerHandle, Timers
+
+__all__ = ["DurableLoop", "running_loop"]
+
+T = TypeVar("T")
+logger = logging.getLogger("pstore")
+
+# Bounds of a batch, so that a task that never rests does not keep the others' commits waiting.
+BATCH_CALLS = 10_000
+BATCH_SECONDS = 0.1
+
+
+class DurableLoop(asyncio.AbstractEventLoop):
+    """An event loop that is stored with the tasks that it runs.
+
+    Attributes:
+        tasks: by id: all tasks that are not done, and the done ones that were spawned under a name or failed.
+        outbox: steps that are asked for.
+        unreported: spawned tasks that failed and of which this process has told nobody; not stored.
+    """
+
+    _STORED = ("tasks", "outbox", "_ready", "_timers", "_made", "_handler", "_eager")
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, Task[Any]] = {}
+        self.outbox = Outbox()
+        self._ready: deque[asyncio.Handle] = deque()
+        self._timers = Timers()
+        self._made = 0
+        self._handler: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
+        self._eager = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._clock: Clock = SystemClock()
+        self._running = self._closed = self.interrupted = False
+        self.unreported: list[Task[Any]] = []
+        self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self._STORED}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _new_loop, (), self.__getstate__()
+
+    def __repr__(self) -> str:
+        return f"<DurableLoop tasks={len(self.tasks)} running={self._running} closed={self._closed}>"
+
+    # -- running: for the engine
+
+    def attach(self, clock: Clock) -> None:
+        """Give the loop its clock, after it was made or loaded."""
+        self._clock = clock
+        self.unreported = [task for task in self.tasks.values() if task.spawned and task.failed]
+
+    def run_batch(self) -> bool:
+        """Run what is ready, and what becomes ready by that, within bounds; tells whether anything ran.
+
+        Stops early when `interrupted` is set.  Raises only KeyboardInterrupt and SystemExit.
+        """
+        calls, end = 0, time.monotonic() + BATCH_SECONDS
+        while not self.interrupted:
+            self._ready.extend(self._timers.take_due(self.time()))
+            if not self._ready:
+                break
+            for _ in range(len(self._ready)):
+                handle = self._ready.popleft()
+                if not handle.cancelled():
+                    handle._run()
+                    calls += 1
+                if self.interrupted or calls >= BATCH_CALLS:
+                    return True
+            if time.monotonic() >= end:
+                break
+        return calls > 0
+
+    def set_running(self, running: bool) -> None:
+        """Make this the running loop of the thread, or no longer."""
+        self._running = running
+        asyncio._set_running_loop(self if running else None)
+
+    def has_ready(self) -> bool:
+        """Tell whether a call is ready now."""
+        return bool(self._ready)
+
+    def next_deadline(self) -> float | None:
+        """Give the moment of the next timer, UTC seconds; None if there is none."""
+        return self._timers.next_deadline()
+
+    # -- tasks
+
+    def create_task(
+        self,
+        coro: Generator[Any, None, T] | Coroutine[Any, Any, T],
+        *,
+        name: object = None,
+        context: contextvars.Context | None = None,
+        eager_start: bool | None = None,
+    ) -> asyncio.Task[T]:
+        """Start a task.  As of `asyncio`, with the arguments of the newest Python."""
+        task = self._make_task(coro, None, None if name is None else str(name), context, spawned=False)
+        if self._running and (self._eager if eager_start is None else eager_start):
+            task.start_eagerly()
+        else:
+            task.start()
+        return task  # type: ignore[return-value]  # not a subclass, see task.py
+
+    def spawn(self, coro: Coroutine[Any, Any, T], task_id: str | None) -> Task[T]:
+        """Start a task of the engine's, in an empty context: it does not depend on who started it."""
+        if task_id is not None and task_id in self.tasks:
+            raise TaskExists(task_id)
+        task = self._make_task(coro, task_id, None, contextvars.Context(), spawned=True)
+        task.start()
+        return task
+
+    def _make_task(
+        self, coro: Any, task_id: str | None, name: str | None, context: contextvars.Context | None, *, spawned: bool
+    ) -> Task[Any]:
+        if not asyncio.iscoroutine(coro):
+            raise TypeError(f"a coroutine was expected, got {coro!r}")
+        given = task_id
+        while task_id is None or task_id in self.tasks:
+            self._made += 1
+            task_id = f"Task-{self._made}"
+        task: Task[Any] = Task(coro, loop=self, task_id=task_id, name=name, context=context, spawned=spawned)
+        task.keep = given is not None
+        self.tasks[task_id] = task
+        return task
+
+    def task_ended(self, task: Task[Any]) -> None:
+        """Drop a task that is done, unless it has to be found again: by its name, or as a failure of the engine's."""
+        if task.spawned and task.failed:
+            self.unreported.append(task)
+        elif not task.keep:
+            self.tasks.pop(task.id, None)
+
+    def set_task_factory(self, factory: Any) -> None:
+        """Choose whether tasks start eagerly: ``asyncio.eager_task_factory`` or None; others cannot be served."""
+        eager = getattr(asyncio, "eager_task_factory", None)
+        if factory is not None and factory is not eager:
+            raise EngineError("the durable loop makes its own tasks; use asyncio.eager_task_factory or None")
+        self._eager = factory is not None
+
+    def get_task_factory(self) -> Any:
+        """Give ``asyncio.eager_task_factory`` if tasks start eagerly, else None."""
+        return getattr(asyncio, "eager_task_factory", None) if self._eager else None
+
+    # -- calls
+
+    def call_soon(
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        """Have ``callback(*args)`` called in the next round."""
+        handle = Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_soon_threadsafe(
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        """As `call_soon`, from any thread and from signal handlers.  Durable once the engine has committed it."""
+        handle = Handle(callback, args, self, contextvars.Context() if context is None else context)
+        self.inbox.put(handle)
+        return handle
+
+    def call_ready(self, handle: asyncio.Handle) -> None:
+        """Take in a call that came from another thread."""
+        self._ready.append(handle)
+
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Have ``callback(*args)`` called in `delay` seconds."""
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Have ``callback(*args)`` called at `when`, UTC seconds."""
+        handle = TimerHandle(when, callback, args, self, context)
+        self._timers.add(handle)
+        return handle
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        if handle._scheduled:
+            self._timers.note_cancelled()
+
+    def time(self) -> float:
+        """Give the present time: UTC, seconds since the epoch."""
+        return self._clock.now()
+
+    def create_future(self) -> Future[Any]:  # type: ignore[override]  # not a subclass, see future.py
+        """Make a future of this loop."""
+        return Future(loop=self)
+
+    # -- effects
+
+    def ask(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        *,
+        retry: Retry | None = None,
+        context: contextvars.Context | None = None,
+    ) -> Future[Any]:
+        """Ask for a step; it starts after the next commit."""
+        return self.outbox.ask(self, fn, args, retry, contextvars.copy_context() if context is None else context)
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Future[Any]:  # type: ignore[override]
+        """Run a function in a thread, as a step: at least once, its result stored."""
+        if executor is not None:
+            raise NotOnThisLoop(
+                "run_in_executor", "an executor cannot be stored: pass None, or await pstore.step(function, *args)"
+            )
+        context, func, args = _without_context_run(func, args)
+        return self.ask(func, args, context=context)
+
+    # -- asynchronous generators: for the engine, which sets these as hooks
+
+    def close_asyncgen(self, agen: Any) -> None:
+        """Close an async generator that was dropped, as asyncio does; the collector may call this in any thread."""
+        if not self._closed:
+            self.call_soon_threadsafe(self.create_task, agen.aclose())
+
+    # -- errors
+
+    def get_exception_handler(self) -> Any:
+        """Give the handler that was set."""
+        return self._handler
+
+    def set_exception_handler(self, handler: Any) -> None:
+        """Set what is called when a call fails or an exception is never looked at; None: they are logged."""
+        if handler is not None and not callable(handler):
+            raise TypeError(f"A callable object or None is expected, got {handler!r}")
+        self._handler = handler
+
+    def default_exception_handler(self, context: dict[str, Any]) -> None:
+        """Log what went wrong."""
+        details = "".join(
+            f"\n{name}: {context[name]!r}" for name in sorted(context) if name not in ("message", "exception")
+        )
+        error = context.get("exception")
+        logger.error("%s%s", context.get("message") or "Unhandled exception in the durable loop", details, exc_info=error)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Hand what went wrong to the handler, and to the log if there is none or it fails itself."""
+        if self._closed:
+            return
+        if self._handler is None:
+            self.default_exception_handler(context)
+            return
+        try:
+            self._handler(self, context)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            failed = {"message": "Exception in the exception handler", "exception": error, "context": context}
+            self.default_exception_handler(failed)
+
+    # -- being a loop
+
+    def get_debug(self) -> bool:
+        """There is no debug mode."""
+        return False
+
+    def set_debug(self, enabled: bool) -> None:
+        """Refuse: there is no debug mode."""
+        if enabled:
+            raise NotOnThisLoop("set_debug", "there is no debug mode; look at a task with `pstore show`")
+
+    def is_running(self) -> bool:
+        """Tell whether the engine is running this loop."""
+        return self._running
+
+    def is_closed(self) -> bool:
+        """Tell whether the engine was closed."""
+        return self._closed
+
+    def close(self) -> None:
+        """Fall silent: nothing is called, logged or reported any more."""
+        self._closed = True
+
+    async def shutdown_asyncgens(self) -> None:
+        """Do nothing: what is suspended stays suspended."""
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Do nothing: there is no executor."""
+
+
+def running_loop(asked_for: str) -> DurableLoop:
+    """Give the durable loop that runs the calling task.
+
+    Raises:
+        NotInEngine: there is none; names what was `asked_for`.
+    """
+    loop = asyncio._get_running_loop()
+    if not isinstance(loop, DurableLoop):
+        raise NotInEngine(
+            f"{asked_for} was called outside the tasks of an engine; call it in a coroutine that engine.spawn started"
+        )
+    return loop
+
+
+def _new_loop() -> DurableLoop:
+    loop = DurableLoop.__new__(DurableLoop)
+    loop._reset()
+    return loop
+
+
+def _without_context_run(
+    func: Callable[..., Any], args: tuple[Any, ...]
+) -> tuple[contextvars.Context | None, Callable[..., Any], tuple[Any, ...]]:
+    """Unwrap what `asyncio.to_thread` makes, ``partial(context.run, fn, ...)``, so that the step has fn's name."""
+    if isinstance(func, functools.partial):
+        context = getattr(func.func, "__self__", None)
+        if isinstance(context, contextvars.Context) and func.args:
+            fn, *rest = func.args
+            call = functools.partial(fn, **func.keywords) if func.keywords else fn
+            return context, call, (*rest, *args)
+    return None, func, args
+
+
+def _refuse(name: str) -> Callable[..., Awaitable[NoReturn]]:
+    def refused(self: DurableLoop, *args: Any, **kwargs: Any) -> NoReturn:
+        raise NotOnThisLoop(name)
+
+    refused.__name__, refused.__qualname__ = name, f"DurableLoop.{name}"
+    refused.__doc__ = "Refuse: what this makes cannot outlive the process."
+    return refused
+
+
+# Whatever asyncio's interface has, or will have in a newer Python, and the loop does not.
+for _name, _method in vars(asyncio.AbstractEventLoop).items():
+    if callable(_method) and not _name.startswith("_") and _name not in vars(DurableLoop):
+        setattr(DurableLoop, _name, _refuse(_name))

@@ -1,0 +1,321 @@
+"""Every exception that pstore raises (layer 0).
+
+The tree answers whose fault it is and whether trying again can help:
+
+    PstoreError
+      CaptureError          something cannot be stored
+        UnsupportedValue      a value; carries `path`, `type_name`, `reason`, `remedy`
+        UnsupportedFrame      a frame (running, or in a state that cannot be read faithfully)
+      RebuildError          something stored cannot be brought back
+        CodeChanged           the code of a suspended frame is not the code that it was suspended in
+        CodeNotFound          the module or function that a frame or a value names is not there
+        FormatError           not pstore's bytes, damaged, or of a format or a Python that is not readable here
+      StoreError            the database
+        NotAStore, UnsupportedStorage, StoreTruncated, StoreCorrupt, StoreLocked, StoreReadOnly, StoreClosed
+      EngineError           the durable loop
+        EngineClosed, EngineInterrupted, NotInEngine, NotOnThisLoop, TaskExists, Stalled, StepFailed,
+        StepResultRefused
+      PstoreBug             an invariant of pstore broke: please report it
+
+Rules: a message says what, where (path from the root, then file:line and the local's name), why, and what to do
+instead.  The parts are attributes; the text is made in ``__str__``.  All are picklable.  `retryable` tells whether
+the same call may succeed later without anything being mended.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "CaptureError",
+    "CodeChanged",
+    "CodeNotFound",
+    "EngineClosed",
+    "EngineError",
+    "EngineInterrupted",
+    "FormatError",
+    "NotAStore",
+    "NotInEngine",
+    "NotOnThisLoop",
+    "PstoreBug",
+    "PstoreError",
+    "RebuildError",
+    "Stalled",
+    "StepFailed",
+    "StepResultRefused",
+    "StoreClosed",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreLocked",
+    "StoreReadOnly",
+    "StoreTruncated",
+    "TaskExists",
+    "UnsupportedFrame",
+    "UnsupportedStorage",
+    "UnsupportedValue",
+]
+
+
+class PstoreError(Exception):
+    """Base of all errors of pstore."""
+
+    retryable = False
+
+
+class CaptureError(PstoreError):
+    """Something cannot be stored faithfully, so nothing was stored (invariant I4)."""
+
+
+class UnsupportedValue(CaptureError):
+    """A value cannot be stored.
+
+    Attributes:
+        path: where it is, from the root: ``root['orders'][3].worker -> ship() at shop.py:41, local 'sock'``.
+            Empty until the path is known.
+        type_name: qualified name of the value's type.
+        reason: why it cannot be stored.
+        remedy: what to do instead; may be empty.
+    """
+
+    def __init__(self, type_name: str, reason: str, remedy: str = "", path: str = "") -> None:
+        super().__init__(type_name, reason, remedy, path)
+        self.type_name, self.reason, self.remedy, self.path = type_name, reason, remedy, path
+
+    def __str__(self) -> str:
+        where = f" at {self.path}" if self.path else ""
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        return f"cannot store {self.type_name}{where}: {self.reason}{remedy}"
+
+
+class UnsupportedFrame(UnsupportedValue):
+    """A generator, coroutine or async generator cannot be stored in the state that it is in."""
+
+
+class RebuildError(PstoreError):
+    """Stored state cannot be brought back here; the stored bytes are untouched."""
+
+
+class CodeChanged(RebuildError):
+    """A function is no longer the code in which a stored frame of it is suspended (invariant I8).
+
+    Attributes:
+        name: ``module:qualified name`` of the function.
+        what: what differs: ``bytecode``, ``constants``, ``names``, ...
+        diff: unified diff from the stored source to the present one; empty where either is not to be had.
+    """
+
+    def __init__(self, name: str, what: str, diff: str = "") -> None:
+        super().__init__(name, what, diff)
+        self.name, self.what, self.diff = name, what, diff
+
+    def __str__(self) -> str:
+        text = (
+            f"the code of {self.name} has changed ({self.what}) since a frame of it was suspended; "
+            "bring back the code as it was, or let the tasks that are suspended in it end first"
+        )
+        return f"{text}\n{self.diff}" if self.diff else text
+
+
+class CodeNotFound(RebuildError):
+    """A module, class or function that stored state refers to is not to be found in this process."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name, self.reason = name, reason
+
+    def __str__(self) -> str:
+        return f"cannot find {self.name}: {self.reason}; make it importable under that name again"
+
+
+class FormatError(RebuildError):
+    """Bytes that are not pstore's, are damaged, or were written by a format or Python that cannot be read here."""
+
+
+class StoreError(PstoreError):
+    """The database refused or is not one.
+
+    Attributes:
+        store: path or URI of the database; may be empty.
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, store: str = "", reason: str = "") -> None:
+        super().__init__(store, reason)
+        self.store, self.reason = store, reason
+
+    def __str__(self) -> str:
+        return f"{self.store}: {self.reason}" if self.store else self.reason
+
+
+class NotAStore(StoreError):
+    """There is something else, or nothing, where a database of pstore should be.  It was not touched."""
+
+    def __str__(self) -> str:
+        return f"{self.store} is not a store: {self.reason}"
+
+
+class UnsupportedStorage(StoreError):
+    """The URI names a kind of storage that this version cannot open."""
+
+    def __str__(self) -> str:
+        return f"{self.store}: {self.reason}; use the path of a file, 'memory:', or hand over an open ZODB storage"
+
+
+class StoreTruncated(StoreError):
+    """A part of a finished transaction is missing at the end of the file.  It was not touched.
+
+    Attributes:
+        size: present length of the file in bytes.
+    """
+
+    def __init__(self, store: str, size: int) -> None:
+        super().__init__(store, f"the file ends at byte {size:,}, in the middle of a finished transaction")
+        self.args = (store, size)
+        self.size = size
+
+    def __str__(self) -> str:
+        return (
+            f"{self.store} is truncated: {self.reason}; bring back a backup, or, to go on from the transaction before "
+            "it, run fsrecover of ZODB on a copy"
+        )
+
+
+class StoreCorrupt(StoreError):
+    """The stored bytes are not what was once written.  They were not touched."""
+
+    def __str__(self) -> str:
+        return f"{self.store} is damaged: {self.reason}; bring back a backup"
+
+
+class StoreLocked(StoreError):
+    """Another process has the store open.  Trying again may help."""
+
+    retryable = True
+
+    def __init__(self, store: str) -> None:
+        super().__init__(store, "another process has it open; end that first, or open it read-only to look at it")
+        self.args = (store,)
+
+
+class StoreReadOnly(StoreError):
+    """The store was opened to be looked at only."""
+
+    def __init__(self, store: str) -> None:
+        super().__init__(store, "it was opened read-only, so nothing can be committed to it")
+        self.args = (store,)
+
+
+class StoreClosed(StoreError):
+    """The store was closed before."""
+
+    def __init__(self, store: str) -> None:
+        super().__init__(store, "the store is closed; open it again")
+        self.args = (store,)
+
+
+class EngineError(PstoreError):
+    """The durable loop was used in a way that it cannot serve."""
+
+
+class EngineClosed(EngineError):
+    """The engine was closed before; open the store again."""
+
+
+class EngineInterrupted(EngineError):
+    """KeyboardInterrupt or SystemExit went through the code of a task, so memory no longer is what a commit may keep.
+
+    The last commit is intact: close the engine and open the store again to go on from it.
+    """
+
+
+class NotInEngine(EngineError):
+    """Something that only a task of an engine can do was called elsewhere."""
+
+
+class NotOnThisLoop(EngineError, NotImplementedError):
+    """A method of the event loop needs what does not outlive the process: sockets, pipes, processes, signals.
+
+    Attributes:
+        method: name of the method.
+    """
+
+    def __init__(self, method: str, remedy: str = "") -> None:
+        super().__init__(method, remedy)
+        self.method = method
+        self.remedy = remedy or "do the input and output in a function and await pstore.step(function, *args)"
+
+    def __str__(self) -> str:
+        return f"the durable loop has no {self.method}(): what it makes cannot outlive the process; {self.remedy}"
+
+
+class TaskExists(EngineError):
+    """A task with that id is there already.
+
+    Attributes:
+        task_id: the id.
+    """
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(task_id)
+        self.task_id = task_id
+
+    def __str__(self) -> str:
+        return f"there is a task {self.task_id!r} already; choose another id, or use spawn_once to get that task"
+
+
+class Stalled(EngineError):
+    """The awaited task can never be done: nothing is ready, no timer is set and no step is running.
+
+    Attributes:
+        waiting: one line per waiting task: its id and where it stands.
+    """
+
+    def __init__(self, target: str, waiting: tuple[str, ...]) -> None:
+        super().__init__(target, waiting)
+        self.target, self.waiting = target, waiting
+
+    def __str__(self) -> str:
+        lines = "".join(f"\n  {line}" for line in self.waiting) or " none"
+        return (
+            f"{self.target} can never be done: nothing is ready, no timer is set, no step is running. Waiting:{lines}\n"
+            "If another thread will call engine.call_soon_threadsafe, use engine.run(until, forever=True)"
+        )
+
+
+class StepFailed(EngineError):
+    """A step ended with what would end more than the step: SystemExit, KeyboardInterrupt, a cancellation of its own.
+
+    Attributes:
+        step: key of the step.
+        reason: what it ended with; also the `__cause__`.
+    """
+
+    def __init__(self, step: str, reason: str) -> None:
+        super().__init__(step, reason)
+        self.step, self.reason = step, reason
+
+    def __str__(self) -> str:
+        return f"step {self.step} ended with {self.reason}; raise an ordinary exception from a step"
+
+
+class StepResultRefused(EngineError):
+    """What a step gave back cannot be stored.  The step did run; it is not run again.
+
+    Attributes:
+        step: name and key of the step.
+        reason: text of the CaptureError.
+    """
+
+    def __init__(self, step: str, reason: str) -> None:
+        super().__init__(step, reason)
+        self.step, self.reason = step, reason
+
+    def __str__(self) -> str:
+        return f"the result of step {self.step} cannot be stored: {self.reason}; return plain data from the step"
+
+
+class PstoreBug(PstoreError):
+    """An invariant of pstore itself broke.  Please report it, with the message."""
+
+    def __init__(self, message: str, *details: Any) -> None:
+        super().__init__(message, *details)

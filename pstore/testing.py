@@ -1,0 +1,43 @@
+"""What tests of durable programs need; public.
+
+`VirtualClock` makes programs that sleep for days run in milliseconds, with the same timers in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+__all__ = ["VirtualClock"]
+
+
+class VirtualClock:
+    """A clock that jumps to the next deadline where the system's would sleep.
+
+    Args:
+        start: the time at the beginning: UTC, seconds since the epoch.
+        patience: real seconds to wait for a running step before jumping to a deadline all the same; None: as long as
+            it takes.  Set it to test a timeout of a step that never ends.
+
+    Attributes:
+        time: what `now` gives; may be set.
+    """
+
+    def __init__(self, start: float = 0.0, *, patience: float | None = None) -> None:
+        self.time = start
+        self.patience = patience
+
+    def now(self) -> float:
+        """Give the virtual time: UTC, seconds since the epoch."""
+        return self.time
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.time += seconds
+
+    def pause(self, deadline: float | None, wait: Callable[[float | None], bool], *, busy: bool) -> None:
+        """Jump to the deadline; if a step is running, or there is no deadline, first wait for news in real time."""
+        if busy or deadline is None:
+            news = wait(self.patience if deadline is not None else None)
+            if news or deadline is None:
+                return
+        self.time = max(self.time, deadline)
