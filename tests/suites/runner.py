@@ -102,15 +102,19 @@ def _read(out: Path) -> Log:
     return log
 
 
+def _environment() -> dict[str, str]:
+    """Reproducible, and with an allocator that notices writes beyond a block."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0", "PYTHONMALLOC": "debug"}
+
+
 def _start(module: str, folder: Path, extension: Path, flags: tuple[str, ...], seconds: float) -> str:
     """One worker process; what it wrote to standard error."""
     command = [sys.executable, "-X", "faulthandler", "-m", "tests.suites.worker", module, str(folder / "out.jsonl"),
                str(extension), "--skip", str(folder / "skip.json"), *flags]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    environment["PYTHONPATH"] = environment["PYTHONPATH"].strip(os.pathsep)
     with (folder / "stderr").open("w+") as stderr:
         try:
-            done = subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, timeout=seconds,
+            done = subprocess.run(command, cwd=ROOT, env=_environment(), stdin=subprocess.DEVNULL, timeout=seconds,
                                   stdout=subprocess.DEVNULL, stderr=stderr, check=False)
             how = f"exit status {done.returncode}"
         except subprocess.TimeoutExpired:

@@ -111,7 +111,8 @@ def alter_examples(test: unittest.TestCase) -> list[dict[str, str]]:
     altered = []
     excluded = examples_here()
     times: Counter[str] = Counter()
-    for example in test._dt_test.examples if isinstance(test, doctest.DocTestCase) else ():
+    doc: doctest.DocTest | None = getattr(test, "_dt_test", None)
+    for example in doc.examples if doc else ():
         exclusion = excluded.get((test.id(), example.source, times[example.source]))
         times[example.source] += 1
         if exclusion:
