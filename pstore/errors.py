@@ -13,7 +13,7 @@ The tree answers whose fault it is and whether trying again can help:
       StoreError            the database
         NotAStore, UnsupportedStorage, StoreTruncated, StoreCorrupt, StoreLocked, StoreReadOnly, StoreClosed
       EngineError           the durable loop
-        EngineClosed, EngineInterrupted, NotInEngine, NotOnThisLoop, TaskExists, Stalled, StepFailed,
+        EngineClosed, EngineInterrupted, NotInEngine, NotOnThisLoop, TaskExists, UnknownTask, Stalled, StepFailed,
         StepResultRefused
       PstoreBug             an invariant of pstore broke: please report it
 
@@ -50,6 +50,7 @@ __all__ = [
     "StoreReadOnly",
     "StoreTruncated",
     "TaskExists",
+    "UnknownTask",
     "UnsupportedFrame",
     "UnsupportedStorage",
     "UnsupportedValue",
@@ -261,6 +262,23 @@ class TaskExists(EngineError):
 
     def __str__(self) -> str:
         return f"there is a task {self.task_id!r} already; choose another id, or use spawn_once to get that task"
+
+
+class UnknownTask(EngineError):
+    """There is no task of that id.
+
+    Attributes:
+        task_id: the id that was asked for.
+        known: some ids that there are.
+    """
+
+    def __init__(self, task_id: str, known: tuple[str, ...] = ()) -> None:
+        super().__init__(task_id, known)
+        self.task_id, self.known = task_id, known
+
+    def __str__(self) -> str:
+        known = ", ".join(self.known[:10]) + (", ..." if len(self.known) > 10 else "")
+        return f"there is no task {self.task_id!r}; " + (f"there are: {known}" if known else "there are no tasks")
 
 
 class Stalled(EngineError):

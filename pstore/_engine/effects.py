@@ -102,7 +102,7 @@ def step(fn: Callable[..., Any], *args: Any, retry: Retry | None = None) -> Step
         StepFailed: `fn` ended with something that would end the task or the program (SystemExit, CancelledError, ...).
     """
     if not callable(fn):
-        raise TypeError(f"pstore.step(fn, *args) needs a function, got {fn!r}; pass the function and its arguments apart")
+        raise TypeError(f"pstore.step(fn, *args) needs a function, got {fn!r}; pass its arguments apart")
     return StepCall(fn, args, retry)
 
 

@@ -31,8 +31,16 @@ from typing import Any, TypeVar, overload
 from .._store import graph
 from .._store.store import Store
 from ..clock import Clock, SystemClock
-from ..errors import CaptureError, EngineClosed, EngineError, EngineInterrupted, Stalled, StepResultRefused, TaskExists
-from .abandon import abandon_graph
+from ..errors import (
+    CaptureError,
+    EngineClosed,
+    EngineError,
+    EngineInterrupted,
+    Stalled,
+    StepResultRefused,
+    TaskExists,
+    UnknownTask,
+)
 from .future import Future
 from .host import Answer, Host
 from .loop import DurableLoop
@@ -40,12 +48,13 @@ from .outbox import Step
 from .stack import where
 from .task import Task
 
-__all__ = ["Engine", "open"]
+__all__ = ["LOOP_PART", "Engine", "open"]
 
 T = TypeVar("T")
 logger = logging.getLogger("pstore")
 
-_LOOP = "loop"
+# Where the loop is in `Store.parts`.
+LOOP_PART = "loop"
 _open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
@@ -74,11 +83,12 @@ class Engine:
     """A durable program: a store, and the loop in it.  Made by `open`.  For one thread at a time."""
 
     def __init__(self, store: Store, clock: Clock, hooks: _AsyncGenHooks) -> None:
-        loop = store.parts.get(_LOOP)
+        loop = store.parts.get(LOOP_PART)
         if loop is None:
-            loop = store.parts[_LOOP] = DurableLoop()
+            loop = store.parts[LOOP_PART] = DurableLoop()
         elif not isinstance(loop, DurableLoop):
-            raise EngineError(f"{store.name}: the part {_LOOP!r} of the store is a {type(loop).__name__}, not a loop")
+            kind = type(loop).__name__
+            raise EngineError(f"{store.name}: the part {LOOP_PART!r} of the store is a {kind}, not a loop")
         self._store, self._clock, self._hooks = store, clock, hooks
         self._loop: DurableLoop = loop
         self._loop.attach(clock)
@@ -151,13 +161,16 @@ class Engine:
         """Drop a task that is done, so that its id can be used again.
 
         Raises:
-            KeyError: there is no such task.
+            UnknownTask: there is no such task.
             EngineError: it is not done.
         """
         self._check_open()
-        if not self._loop.tasks[id].done():
+        task = self._loop.tasks.get(id)
+        if task is None:
+            raise UnknownTask(id, tuple(self._loop.tasks))
+        if not task.done():
             raise EngineError(f"task {id!r} is not done: cancel it, and run the engine until it is")
-        task = self._loop.tasks.pop(id)
+        del self._loop.tasks[id]
         self._loop.unreported[:] = [entry for entry in self._loop.unreported if entry is not task]
 
     # -- running
@@ -236,7 +249,6 @@ class Engine:
         _open_engines.discard(self)
         self._loop.close()
         self._host.close()
-        abandon_graph(self._store.root, self._store.parts, self._loop)
         self._store.close()
 
     def __enter__(self) -> Engine:

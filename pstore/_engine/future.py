@@ -120,7 +120,8 @@ class Future(Generic[T]):
         error, self._cancelled_exc = self._cancelled_exc, None
         if error is not None:
             return error
-        return asyncio.CancelledError() if self._cancel_message is None else asyncio.CancelledError(self._cancel_message)
+        message = self._cancel_message
+        return asyncio.CancelledError() if message is None else asyncio.CancelledError(message)
 
     # -- making it done
 
@@ -185,7 +186,7 @@ class Future(Generic[T]):
     # -- awaiting
 
     def __await__(self) -> Generator[Any, None, T]:
-        return FutureAwait(self)  # type: ignore[return-value]  # the generator protocol without a frame
+        return FutureAwait(self)  # type: ignore[return-value]  # a generator's protocol
 
     __iter__ = __await__
 
@@ -269,28 +270,41 @@ class FutureAwait:
 _ForeignState = dict[str, Any]
 
 
+class _NoLoop:
+    """The loop of a future while it is being loaded: a frame may ask for its awaitable before its state is there."""
+
+    def get_debug(self) -> bool:
+        return False
+
+
+_NO_LOOP: Any = _NoLoop()
+
+
 def _new_future(cls: type[asyncio.Future[Any]]) -> asyncio.Future[Any]:
-    return cls.__new__(cls)
+    future = cls.__new__(cls)
+    asyncio.Future.__init__(future, loop=_NO_LOOP)
+    return future
 
 
-def _reduce_future(future: asyncio.Future[Any]) -> tuple[Any, ...]:
+def _reduce_future(future: Any) -> tuple[Any, ...]:
     state: _ForeignState = {
         "loop": future._loop,
         "state": future._state,
         "result": future._result if future._state == FINISHED and future._exception is None else None,
         "exception": future._exception,
         "callbacks": list(future._callbacks or ()),
-        "cancel_message": future._cancel_message,  # type: ignore[attr-defined]
+        "cancel_message": future._cancel_message,
         "blocking": future._asyncio_future_blocking,
         "unseen": future._log_traceback,
-        "attributes": dict(getattr(future, "__dict__", ())),
+        "attributes": object.__getstate__(future) or {},  # the C class shows no __dict__
     }
     return _new_future, (type(future),), state, None, None, _restore_future
 
 
 def _restore_future(future: asyncio.Future[Any], state: _ForeignState) -> None:
     asyncio.Future.__init__(future, loop=state["loop"])
-    future.__dict__.update(state["attributes"])
+    for name, value in state["attributes"].items():
+        setattr(future, name, value)
     # Made done before the callbacks are put in: those of a future that was done ran, or wait, in the loop.
     if state["state"] == CANCELLED:
         asyncio.Future.cancel(future, msg=state["cancel_message"])

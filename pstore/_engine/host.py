@@ -76,7 +76,7 @@ class Host:
         context = step.context.copy()
         call = functools.partial(step.fn, *step.args)
         if _is_coroutine_function(step.fn):
-            self._async.start(step.key, functools.partial(context.run, call_with_key, step.key, call), context)
+            self._async.start(step.key, functools.partial(call_with_key, step.key, call), context)
             return
         self._jobs.put(functools.partial(self._run, step.key, call, context))
         if len(self._threads) < min(MOST_THREADS, len(self.running)):
@@ -92,7 +92,7 @@ class Host:
     def _run(self, key: str, call: functools.partial[Any], context: Any) -> None:
         try:
             value = context.run(call_with_key, key, call)
-        except BaseException as error:  # whatever it is belongs to the task, not to this thread
+        except BaseException as error:  # noqa: BLE001  # whatever it is belongs to the task, not to this thread
             self._post(key, None, error)
             return
         if inspect.isawaitable(value):  # a plain function, such as a lambda, that called a coroutine function
@@ -154,7 +154,7 @@ class _AsyncHost:
     async def _drive(self, key: str, call: Callable[[], Awaitable[Any]]) -> None:
         try:
             value = await call()
-        except BaseException as error:  # goes to the task that asked; this loop serves the others
+        except BaseException as error:  # noqa: BLE001  # goes to the task that asked; this loop serves the others
             self._post(key, None, error)
         else:
             self._post(key, value, None)
@@ -178,4 +178,4 @@ def _itself(value: Any) -> Any:
 def _is_coroutine_function(fn: Any) -> bool:
     while isinstance(fn, functools.partial):
         fn = fn.func
-    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(type(fn), "__call__", None))
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(type(fn), "__call__", None))  # noqa: B004

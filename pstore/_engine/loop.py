@@ -22,7 +22,7 @@ import logging
 import queue
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, NoReturn, TypeVar
 
 from ..clock import Clock, SystemClock
@@ -42,7 +42,21 @@ BATCH_CALLS = 10_000
 BATCH_SECONDS = 0.1
 
 
-class DurableLoop(asyncio.AbstractEventLoop):
+def _refuse(name: str) -> Callable[..., NoReturn]:
+    def refused(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        raise NotOnThisLoop(name)
+
+    refused.__name__, refused.__qualname__ = name, f"DurableLoop.{name}"
+    refused.__doc__ = "Refuse: what this makes cannot outlive the process."
+    return refused
+
+
+# Whatever asyncio's interface has, or will have in a newer Python, and the durable loop does not define.
+_INTERFACE = [name for name, member in vars(asyncio.AbstractEventLoop).items() if callable(member) and name[0] != "_"]
+_RefusingLoop: Any = type("_RefusingLoop", (asyncio.AbstractEventLoop,), {name: _refuse(name) for name in _INTERFACE})
+
+
+class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
     """An event loop that is stored with the tasks that it runs.
 
     Attributes:
@@ -216,7 +230,7 @@ class DurableLoop(asyncio.AbstractEventLoop):
         self._timers.add(handle)
         return handle
 
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+    def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
         if handle._scheduled:
             self._timers.note_cancelled()
 
@@ -224,7 +238,7 @@ class DurableLoop(asyncio.AbstractEventLoop):
         """Give the present time: UTC, seconds since the epoch."""
         return self._clock.now()
 
-    def create_future(self) -> Future[Any]:  # type: ignore[override]  # not a subclass, see future.py
+    def create_future(self) -> Future[Any]:
         """Make a future of this loop."""
         return Future(loop=self)
 
@@ -241,7 +255,7 @@ class DurableLoop(asyncio.AbstractEventLoop):
         """Ask for a step; it starts after the next commit."""
         return self.outbox.ask(self, fn, args, retry, contextvars.copy_context() if context is None else context)
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Future[Any]:  # type: ignore[override]
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Future[Any]:
         """Run a function in a thread, as a step: at least once, its result stored."""
         if executor is not None:
             raise NotOnThisLoop(
@@ -275,7 +289,8 @@ class DurableLoop(asyncio.AbstractEventLoop):
             f"\n{name}: {context[name]!r}" for name in sorted(context) if name not in ("message", "exception")
         )
         error = context.get("exception")
-        logger.error("%s%s", context.get("message") or "Unhandled exception in the durable loop", details, exc_info=error)
+        message = context.get("message") or "Unhandled exception in the durable loop"
+        logger.error("%s%s", message, details, exc_info=error)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Hand what went wrong to the handler, and to the log if there is none or it fails itself."""
@@ -288,7 +303,7 @@ class DurableLoop(asyncio.AbstractEventLoop):
             self._handler(self, context)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # it must not get out into the loop
             failed = {"message": "Exception in the exception handler", "exception": error, "context": context}
             self.default_exception_handler(failed)
 
@@ -318,7 +333,7 @@ class DurableLoop(asyncio.AbstractEventLoop):
     async def shutdown_asyncgens(self) -> None:
         """Do nothing: what is suspended stays suspended."""
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Do nothing: there is no executor."""
 
 
@@ -353,18 +368,3 @@ def _without_context_run(
             call = functools.partial(fn, **func.keywords) if func.keywords else fn
             return context, call, (*rest, *args)
     return None, func, args
-
-
-def _refuse(name: str) -> Callable[..., Awaitable[NoReturn]]:
-    def refused(self: DurableLoop, *args: Any, **kwargs: Any) -> NoReturn:
-        raise NotOnThisLoop(name)
-
-    refused.__name__, refused.__qualname__ = name, f"DurableLoop.{name}"
-    refused.__doc__ = "Refuse: what this makes cannot outlive the process."
-    return refused
-
-
-# Whatever asyncio's interface has, or will have in a newer Python, and the loop does not.
-for _name, _method in vars(asyncio.AbstractEventLoop).items():
-    if callable(_method) and not _name.startswith("_") and _name not in vars(DurableLoop):
-        setattr(DurableLoop, _name, _refuse(_name))

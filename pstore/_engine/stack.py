@@ -50,9 +50,7 @@ def places(coro: Any) -> list[Place]:
 
 def awaited(coro: Any) -> Any:
     """Give what the innermost frame of the chain awaits: a future's awaitable, a step, ...; None before the start."""
-    last = None
-    for last in _chain(coro):
-        pass
+    last = list(_chain(coro))[-1]
     return None if last is coro or _frame(last) is not None else last
 
 
@@ -81,9 +79,8 @@ def _next(link: Any) -> Any:
             return getattr(link, inner)
     if type(link).__name__ in _BETWEEN:
         kinds = tuple(kind for kind, _, _ in _FRAMES)
-        return next(
-            (item for item in gc.get_referents(link) if isinstance(item, kinds) or type(item).__name__ in _BETWEEN), None
-        )
+        held = [item for item in gc.get_referents(link) if isinstance(item, kinds) or type(item).__name__ in _BETWEEN]
+        return held[0] if held else None
     return None
 
 

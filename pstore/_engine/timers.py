@@ -35,6 +35,7 @@ class TimerHandle(Handle, asyncio.TimerHandle):
     """A call that the loop will make at a moment.  As `asyncio.TimerHandle`, and storable."""
 
     __slots__ = ()
+    _scheduled: bool  # a slot of asyncio's class
     _STORED = (*Handle._STORED, "_when", "_scheduled")
 
 

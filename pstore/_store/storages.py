@@ -6,7 +6,7 @@ Owned here: what a URI means, and the look at a file before ZODB is allowed to t
 - A transaction that was still being written when its process died is no damage: ZODB drops it when it opens the file
   (nobody was ever told that it was committed) and keeps the bytes beside the file.
 
-Source of the file layout: ``ZODB/FileStorage/format.py``: the magic ``FS21``; per transaction a header of 23 bytes
+Source of the file layout: ``ZODB/FileStorage/format.py``: the magic ``FS30``; per transaction a header of 23 bytes
 (tid 8, length 8, status 1, three lengths of 2), the data, and the length once more (8).  The length in the header
 leaves out the 8 bytes of its repetition.  Status ``c`` marks a transaction that is not finished.
 """
@@ -27,7 +27,7 @@ from ..errors import NotAStore, StoreCorrupt, StoreLocked, StoreTruncated, Unsup
 
 __all__ = ["open_storage"]
 
-MAGIC = b"FS21"
+MAGIC = b"FS30"
 _HEADER = struct.Struct(">8sQcHHH")
 _LENGTH = struct.Struct(">Q")
 _STATUSES = b" pu"

@@ -32,6 +32,7 @@ from ZODB.POSException import ReadOnlyError
 
 from ..errors import FormatError, NotAStore, StoreClosed, StoreCorrupt, StoreReadOnly
 from . import graph
+from .abandon import abandon_graph
 from .storages import open_storage
 
 __all__ = ["RECORD_FORMAT", "Record", "Store"]
@@ -97,6 +98,8 @@ class Store:
                 raise NotAStore(self.name, "it is empty") from error
             raise
         self._closed = False
+        self._record: Record | None = None
+        self.root, self.parts = {}, {}
         try:
             self._load()
         except BaseException:
@@ -155,9 +158,10 @@ class Store:
         self._load()
 
     def close(self) -> None:
-        """Close the database.  What was not persisted is lost.  Calling it twice does no harm."""
+        """Close the database.  What was not persisted is lost; nothing of it is run.  Calling it twice does no harm."""
         if not self._closed:
             self._closed = True
+            abandon_graph(self.root, self.parts)
             self._connection.close()
             self._db.close()
 
@@ -183,18 +187,15 @@ class Store:
             raise StoreCorrupt(self.name, f"its record cannot be read ({type(error).__name__}: {error})") from error
 
     def _load(self) -> None:
-        self._record: Record | None = None
-        self.root, self.parts = {}, {}
         with self._manager:
             names = self._connection.root()
             record = names.get(_KEY)
-            if record is None:
-                if len(names):
-                    raise NotAStore(self.name, "it is a ZODB database, but not one of pstore's")
-                return
-            body = self._read(record)
-        self.root, self.parts = graph.loads(body)
-        self._record = record
+            if record is None and len(names):
+                raise NotAStore(self.name, "it is a ZODB database, but not one of pstore's")
+            body = None if record is None else self._read(record)
+        root, parts = ({}, {}) if body is None else graph.loads(body)
+        abandon_graph(self.root, self.parts)
+        self._record, self.root, self.parts = record, root, parts
 
 
 def _name_of(uri_or_storage: Any) -> str:

@@ -1,0 +1,171 @@
+"""Looking into a store without running anything of it: which tasks there are, and where each stands.
+
+Rules: nothing here resumes a frame, starts a step or writes to the store; values are shown by their `repr`, clipped,
+and one that raises is shown as its type.  The store may be in use by a running program (`look` takes no lock).
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import reprlib
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+from .._engine.engine import LOOP_PART, Engine
+from .._engine.loop import DurableLoop
+from .._engine.stack import awaited, places, where
+from .._engine.task import Task
+from .._store.store import Store
+from ..errors import EngineError, UnknownTask
+
+__all__ = ["FrameInfo", "TaskInfo", "look", "stack", "tasks", "waits_for"]
+
+_LONGEST = 200
+_CLIP = reprlib.Repr(maxlevel=4, maxstring=80, maxother=80, maxlist=8, maxtuple=8, maxdict=8, maxset=8, maxdeque=8)
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """One task.
+
+    Attributes:
+        id: its id in the store.
+        state: ``ready`` (it can go on), ``waiting``, ``finished``, ``failed`` or ``cancelled``.
+        function: qualified name of its coroutine function.
+        where: ``function() at file:line`` of the innermost frame that is not asyncio's; for a task that is done what
+            it returned or raised.
+        waits_for: what the innermost frame awaits; empty if the task is done or ready.
+    """
+
+    id: str
+    state: str
+    function: str
+    where: str
+    waits_for: str
+
+
+@dataclass(frozen=True)
+class FrameInfo:
+    """One frame of the await stack of a task.
+
+    Attributes:
+        function: qualified name.
+        filename, line: where it stands.
+        source: the source line, stripped; empty if it is not to be had.
+        locals: name -> clipped repr, in the order of the frame.
+    """
+
+    function: str
+    filename: str
+    line: int
+    source: str
+    locals: dict[str, str]
+
+
+def look(uri: str | os.PathLike[str] | Any) -> Store:
+    """Open a store read-only, to be handed to the functions here.  Close it when done.  Raises: see `Store`."""
+    return Store(uri, read_only=True)
+
+
+def tasks(source: Store | Engine) -> list[TaskInfo]:
+    """List the tasks of a program, in the order in which they were started."""
+    return [_describe(task) for task in _loop(source).tasks.values()]
+
+
+def stack(source: Store | Engine, task_id: str) -> list[FrameInfo]:
+    """Give the await stack of a task, outermost frame first; for a failed task the frames of its traceback.
+
+    Raises:
+        UnknownTask: there is no such task.
+    """
+    task = _task(source, task_id)
+    if task._exception is not None:
+        return [_of_traceback(entry) for entry in traceback.extract_tb(task._exception.__traceback__)]
+    return [
+        FrameInfo(
+            place.function,
+            place.filename,
+            place.line,
+            _source(place.filename, place.line, place.frame.f_globals),
+            {name: clipped(value) for name, value in place.frame.f_locals.items()},
+        )
+        for place in places(task.get_coro())
+    ]
+
+
+def waits_for(source: Store | Engine, task_id: str) -> str:
+    """Tell what the innermost frame of a task awaits; empty if it is done, ready, or not started.
+
+    Raises:
+        UnknownTask: there is no such task.
+    """
+    return _waits_for(_task(source, task_id))
+
+
+def clipped(value: Any) -> str:
+    """Give the repr of a value in at most 200 characters; its type if the repr raises."""
+    try:
+        text = _CLIP.repr(value)
+    except Exception as error:  # noqa: BLE001  # a broken __repr__ must not hide the rest
+        text = f"<{type(value).__qualname__}, whose repr raises {type(error).__name__}>"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _loop(source: Store | Engine) -> DurableLoop:
+    store = source.store if isinstance(source, Engine) else source
+    loop = store.parts.get(LOOP_PART)
+    if not isinstance(loop, DurableLoop):
+        raise EngineError(f"{store.name}: no program was ever run in this store; pstore.open() starts one")
+    return loop
+
+
+def _task(source: Store | Engine, task_id: str) -> Task[Any]:
+    known = _loop(source).tasks
+    if task_id not in known:
+        raise UnknownTask(task_id, tuple(known))
+    return known[task_id]
+
+
+def _describe(task: Task[Any]) -> TaskInfo:
+    state, place = _state(task)
+    return TaskInfo(task.id, state, task.title, place, _waits_for(task))
+
+
+def _state(task: Task[Any]) -> tuple[str, str]:
+    if not task.done():
+        waiting = task._fut_waiter is not None and not task._fut_waiter.done()
+        return ("waiting" if waiting else "ready"), where(task)
+    if task.cancelled():
+        return "cancelled", ""
+    if task._exception is not None:
+        return "failed", f"raised {clipped(task._exception)}"
+    return "finished", f"returned {clipped(task._result)}"
+
+
+def _waits_for(task: Task[Any]) -> str:
+    waiter = task._fut_waiter
+    if task.done() or waiter is None or waiter.done():
+        return ""
+    for step in task.get_loop().outbox.pending.values():
+        if step.future is waiter:
+            arguments = ", ".join(clipped(argument) for argument in step.args)
+            again = f", attempt {step.failed + 1}" if step.failed else ""
+            return f"step {step.title} ({arguments}){again}"
+    if isinstance(waiter, Task):
+        return f"task {waiter.id}"
+    inner = awaited(task.get_coro())
+    own = type(waiter).__name__ if inner is None or type(inner).__name__ in _FUTURE_ITERATORS else type(inner).__name__
+    return own.strip("_")
+
+
+_FUTURE_ITERATORS = {"FutureAwait", "FutureIter"}
+
+
+def _of_traceback(entry: traceback.FrameSummary) -> FrameInfo:
+    return FrameInfo(entry.name, entry.filename, entry.lineno or 0, entry.line or "", {})
+
+
+def _source(filename: str, line: int, module_globals: dict[str, Any]) -> str:
+    return linecache.getline(filename, line, module_globals).strip()
