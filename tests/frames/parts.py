@@ -20,6 +20,12 @@ async def get(value):
     return value
 
 
+async def quiet(value):
+    """The same without showing the value, for values whose repr holds an address."""
+    await pause("quiet")
+    return value
+
+
 async def sent(value):
     """Suspend once, then give back what was sent in."""
     return await pause(("sent", value))
