@@ -208,6 +208,8 @@ class Engine:
             while not self._is_over(until):
                 self._take_news()
                 if self._run_batch():
+                    if until is not None and until.done():
+                        until._log_traceback = False  # about to be seen by the caller; this is to be committed too
                     self._commit_and_start()
                 self._raise_if_interrupted()
                 self._report(until)

@@ -13,6 +13,7 @@ leaves out the 8 bytes of its repetition.  Status ``c`` marks a transaction that
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 from pathlib import Path
@@ -26,6 +27,9 @@ from ZODB.MappingStorage import MappingStorage
 from ..errors import NotAStore, StoreCorrupt, StoreLocked, StoreTruncated, UnsupportedStorage
 
 __all__ = ["open_storage"]
+
+# ZODB logs what it also raises; without a handler of its own the last resort of `logging` would print it all the same.
+logging.getLogger("ZODB").addHandler(logging.NullHandler())
 
 MAGIC = b"FS30"
 _HEADER = struct.Struct(">8sQcHHH")

@@ -41,29 +41,38 @@ RECORD_FORMAT = 1
 _KEY = "pstore"
 
 
-class _BadChecksum(ValueError):
-    """Internal: becomes StoreCorrupt where the name of the store is known."""
-
-
 class Record(Persistent):  # type: ignore[misc]  # persistent has no types
-    """The shell of a stored body."""
+    """The shell of a stored body.  Checked when it is read, not when ZODB fills it: ZODB would hide the error."""
 
     def __init__(self, body: bytes, references: Iterable[Record] = ()) -> None:
-        self.body = body
-        self.references = tuple(references)
+        self.state: tuple[Any, ...] = ()
+        self.replace(body, references)
 
-    def __getstate__(self) -> tuple[int, int, bytes, tuple[Record, ...]]:
-        return RECORD_FORMAT, zlib.crc32(self.body), self.body, self.references
+    def replace(self, body: bytes, references: Iterable[Record] = ()) -> None:
+        """Put another body in."""
+        self.state = (RECORD_FORMAT, zlib.crc32(body), body, tuple(references))
 
-    def __setstate__(self, state: tuple[int, int, bytes, tuple[Record, ...]]) -> None:
-        if not isinstance(state, tuple) or len(state) != 4 or not isinstance(state[0], int):
-            raise _BadChecksum("a record is not one of pstore's")
-        if state[0] != RECORD_FORMAT:
-            raise FormatError(f"a record has format {state[0]}, this version of pstore reads {RECORD_FORMAT}")
-        _, checksum, body, references = state
-        if zlib.crc32(body) != checksum:
-            raise _BadChecksum(f"a record of {len(body):,} bytes does not have its checksum")
-        self.body, self.references = body, references
+    def body(self) -> bytes:
+        """Give the body.
+
+        Raises:
+            FormatError: the record has a format that this version does not know.
+            ValueError: it is damaged.
+        """
+        if not isinstance(self.state, tuple) or len(self.state) != 4 or not isinstance(self.state[0], int):
+            raise ValueError("it is not a record of pstore's")
+        version, checksum, body, _ = self.state
+        if version != RECORD_FORMAT:
+            raise FormatError(f"a record has format {version}, this version of pstore reads {RECORD_FORMAT}")
+        if not isinstance(body, bytes) or zlib.crc32(body) != checksum:
+            raise ValueError("it does not have its checksum")
+        return body
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.state
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.state = state
 
 
 class Store:
@@ -139,7 +148,7 @@ class Store:
 
     def write(self, body: bytes, note: str | None = None) -> bytes:
         """Commit `body`, which `graph.dumps` made; writes nothing if it is what is stored already."""
-        if self._record is not None and body == self._record.body:
+        if self._record is not None and body == self._record.body():
             return self.tid
         with self._manager as transaction:
             if note is not None:
@@ -148,7 +157,7 @@ class Store:
                 self._connection.root()[_KEY] = record = Record(body)
             else:
                 record = self._record
-                record.body = body
+                record.replace(body)
         self._record = record
         return self.tid
 
@@ -180,7 +189,7 @@ class Store:
 
     def _read(self, record: Record) -> bytes:
         try:
-            return record.body
+            return record.body()
         except FormatError:
             raise
         except Exception as error:  # damaged bytes can make ZODB's unpickler raise anything

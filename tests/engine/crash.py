@@ -14,7 +14,7 @@ import sys
 import traceback
 from pathlib import Path
 
-import programs
+import programs  # crash.py is run as a script, with its folder on the path
 
 import pstore
 from pstore.testing import VirtualClock

@@ -1,0 +1,44 @@
+"""Every asyncio primitive, killed at every commit: what is left of the trace is as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from . import programs
+
+HERE = Path(__file__).parent
+
+
+def _run(mode: str, folder: Path, seed: str) -> None:
+    env = {**os.environ, "PYTHONHASHSEED": seed}
+    env["PYTHONPATH"] = os.pathsep.join([str(HERE.parents[1]), str(HERE), env.get("PYTHONPATH", "")])
+    command = [sys.executable, "-X", "faulthandler", str(HERE / "crash.py"), mode, str(folder)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+@pytest.fixture(scope="session")
+def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the traces of all programs: uninterrupted, and continued from each of their commits."""
+    folder = tmp_path_factory.mktemp("crashed")
+    _run("record", folder, "1")
+    _run("resume", folder, "2")  # another hash seed: the order of sets must come from the store
+    return folder
+
+
+@pytest.mark.parametrize("name", sorted(programs.PROGRAMS))
+def test_continues_from_every_commit_as_if_never_killed(crashed: Path, name: str) -> None:
+    folder = crashed / name
+    errors = {path.name: path.read_text() for path in sorted(folder.glob("*.error"))}
+    assert not errors, "\n".join(f"{name}:\n{text}" for name, text in errors.items())
+    wanted = (folder / "trace").read_text()
+    points = sorted(folder.glob("[0-9]*.fs"))
+    assert len(points) > 2
+    traces = {point.stem: point.with_suffix(".trace").read_text() for point in points}
+    assert traces == dict.fromkeys(traces, wanted)

@@ -1,0 +1,133 @@
+"""Looking into a store: where tasks stand, without running anything."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+
+import pytest
+
+import pstore
+from pstore.errors import EngineError, NotAStore, StoreReadOnly, UnknownTask
+from pstore.tools import inspect as tool
+
+
+class Shy:
+    def __repr__(self):
+        raise RuntimeError("no")
+
+
+async def outer(order):
+    amount, shy = 1000, Shy()
+    return await middle(order, amount), shy  # stands here
+
+
+async def middle(order, amount):
+    async for item in items(order):
+        await asyncio.sleep(3600)  # sleeps here
+    return item
+
+
+async def items(order):
+    yield order * 100
+
+
+async def fail():
+    raise ValueError("broken")
+
+
+async def answer():
+    return 42
+
+
+async def join(other):
+    return await other
+
+
+async def stepping():
+    await pstore.step(len, "abc")
+
+
+@pytest.fixture
+def store(reopen, tmp_path):
+    engine = reopen()
+    sleeper = engine.spawn(outer, "x", id="sleeper")
+    engine.spawn(join, sleeper, id="joiner")
+    engine.spawn(fail, id="failed")
+    engine.spawn(answer, id="finished")
+    engine.spawn(asyncio.Queue().get, id="getter")
+    engine.call_soon_threadsafe(engine.stop)
+    engine.run()
+    engine.spawn(stepping, id="stepping")
+    engine.commit()
+    with tool.look(tmp_path / "store.fs") as store:  # while the engine has it open
+        yield store
+
+
+def test_tasks_and_their_states(store):
+    tasks = {task.id: task for task in tool.tasks(store)}
+    assert {id: task.state for id, task in tasks.items()} == {
+        "sleeper": "waiting", "joiner": "waiting", "failed": "failed", "finished": "finished", "getter": "waiting",
+        "stepping": "ready",
+    }  # fmt: skip
+    assert tasks["sleeper"].function == "outer"
+    line = inspect.getsourcelines(middle)[1] + 2
+    assert tasks["sleeper"].where == f"middle() at {__file__}:{line}"
+    assert tasks["failed"].where == "raised ValueError('broken')"
+    assert tasks["finished"].where == "returned 42"
+    assert tasks["joiner"].waits_for == "task sleeper"
+    assert tasks["getter"].waits_for == "Future"
+
+
+def test_stack_of_a_task(store):
+    frames = tool.stack(store, "sleeper")
+    assert [frame.function for frame in frames] == ["outer", "middle", "sleep"]
+    assert frames[0].source == "return await middle(order, amount), shy  # stands here"
+    assert frames[1].source == "await asyncio.sleep(3600)  # sleeps here"
+    assert frames[0].locals["amount"] == "1000"
+    assert frames[0].locals["shy"] == "<Shy, whose repr raises RuntimeError>"
+    assert frames[1].locals["item"].startswith("'xxx")
+    assert len(frames[1].locals["item"]) <= 200
+    assert frames[2].filename.endswith("tasks.py")
+
+
+def test_stack_of_a_failed_task_is_its_traceback(store):
+    assert [(frame.function, frame.source) for frame in tool.stack(store, "failed")][-1:] == [
+        ("fail", 'raise ValueError("broken")')
+    ]
+
+
+def test_a_waiting_step_is_named(reopen):
+    engine = reopen()
+    engine.spawn(stepping, id="stepping")
+    engine.commit()
+    engine.call_soon_threadsafe(engine.stop)
+    engine.run()
+    assert tool.waits_for(engine, "stepping").startswith("step len [")
+    assert "'abc'" in tool.waits_for(engine, "stepping")
+    assert [frame.function for frame in tool.stack(engine, "stepping")] == ["stepping"]
+
+
+def test_unknown_task_is_one_clear_line(store):
+    with pytest.raises(UnknownTask, match=r"no task 'nobody'; there are: sleeper, joiner, failed, .*"):
+        tool.stack(store, "nobody")
+
+
+def test_what_is_looked_at_cannot_be_changed(store):
+    store.root["x"] = 1
+    with pytest.raises(StoreReadOnly):
+        store.persist()
+
+
+def test_looking_makes_no_file(tmp_path):
+    with pytest.raises(NotAStore, match="there is no such file"):
+        tool.look(tmp_path / "typo.fs")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_without_a_program(tmp_path):
+    with pstore.Store(tmp_path / "plain.fs") as store:
+        store.root["x"] = 1
+        store.persist()
+        with pytest.raises(EngineError, match="no program was ever run"):
+            tool.tasks(store)
