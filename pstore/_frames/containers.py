@@ -168,13 +168,13 @@ def _taken(obj: Any, mapping: Any, backwards: bool, used: int, position: int) ->
     """How many live entries the iterator has passed."""
     size, _, keys, values = words(id(mapping) + HEAD, 4)
     _, packed, _, entries = words(keys, 4)
-    if values or entries == size:  # no holes
-        before = min(position + 1 if backwards else position, size)
-        dead = backwards and position >= size
+    end = size if values else entries  # a split table is iterated in the order of insertion
+    reached = position + 1 if backwards else position
+    if backwards and reached > end:  # the last entries went: it ends, unless as many are added before its next step
+        taken = max(used - size - (reached - end), 0) if used != size else used
     else:
-        before = _live(obj, keys, packed, entries, min(position + 1 if backwards else position, entries), size)
-        dead = backwards and position >= entries
-    taken = used - (0 if dead else before) if backwards else before
+        before = min(reached, size) if end == size else _live(obj, keys, packed, entries, reached, size)
+        taken = used - before if backwards else before
     if not 0 <= taken <= used:
         raise refuse(obj, "its dict was changed while it was iterated", "iterate over a copy of the dict")
     return taken
