@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 from typing import Any, Protocol
 
@@ -87,5 +88,10 @@ class Replay:
 
 
 def adapter(name: str) -> Adapter:
-    """An adapter by its name on the command line."""
-    return {"pstore": Pstore, "replay": Replay}[name]()
+    """An adapter by its name on the command line, or by module:Class."""
+    module, _, cls = name.rpartition(":")
+    if module:
+        made: Adapter = getattr(importlib.import_module(module), cls)()
+        return made
+    known: dict[str, type[Adapter]] = {"pstore": Pstore, "replay": Replay}
+    return known[name]()

@@ -1,3 +1,4 @@
+# ruff: noqa: BLE001 - whatever a program raises is an outcome to compare
 """How a root is driven and what is written down of it: the only rules both sides of a transfer share.
 
 Everything here runs inside the process that owns the root; results are plain lists, dicts and strings.

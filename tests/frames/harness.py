@@ -19,6 +19,7 @@ apart as 'tb', one that differs in cause and context only as 'chain'.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fnmatch
 import json
 import os
@@ -68,8 +69,8 @@ class Server:
     """One child process of tests.frames.servers, asked one thing at a time."""
 
     def __init__(self, role: str, adapter: str, corpus: str, seed: int) -> None:
-        theirs_in, self._ours_out = os.pipe()
-        self._ours_in, theirs_out = os.pipe()
+        theirs_in, ours_out = os.pipe()
+        ours_in, theirs_out = os.pipe()
         env = dict(os.environ, PYTHONHASHSEED=str(seed), PYTHONDONTWRITEBYTECODE="1")
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
         command = [sys.executable, "-W", "ignore", "-m", "tests.frames.servers", role, adapter, corpus]
@@ -78,7 +79,8 @@ class Server:
         )
         os.close(theirs_in)
         os.close(theirs_out)
-        self._requests, self._replies = open(self._ours_out, "wb"), open(self._ours_in, "rb")
+        self._requests = os.fdopen(ours_out, "wb")
+        self._replies = os.fdopen(ours_in, "rb")
 
     def ask(self, *request: Any) -> Any:
         """Send a request and wait for the reply."""
@@ -87,7 +89,8 @@ class Server:
 
     def close(self) -> None:
         """End the child."""
-        self._requests.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._requests.close()
         self._process.wait()
         self._replies.close()
 
@@ -178,12 +181,11 @@ def run(
     results: dict[str, Result] = {}
 
     def work(worker: Worker) -> None:
-        try:
+        with contextlib.suppress(queue.Empty, EOFError, BrokenPipeError):
             while True:
                 case = todo.get_nowait()
                 results[case.name] = worker.examine(case)
-        except queue.Empty:
-            worker.close()
+        worker.close()
 
     workers = [Worker(adapter, corpus, modes, bare) for _ in range(jobs)]
     threads = [threading.Thread(target=work, args=(worker,)) for worker in workers]
@@ -191,6 +193,8 @@ def run(
         thread.start()
     for thread in threads:
         thread.join()
+    if len(results) < len({case.name for case in wanted}):
+        raise RuntimeError("a server ended early: see its messages above")
     return {case.name: results[case.name] for case in wanted}
 
 
@@ -260,7 +264,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     one.add_argument("-j", "--jobs", type=int, default=2)
     one.add_argument("--json", help="write all verdicts to this file")
     one.add_argument("--corpus", default="", help="a file of cases written against a module called kit")
-    one.add_argument("--adapter", default="pstore", choices=["pstore", "replay"])
+    one.add_argument("--adapter", default="pstore", help="pstore, replay or module:Class")
     one.add_argument("--bare", action="store_true", help="the loading side imports no case before it loads")
     one.add_argument("--troubles", type=int, default=1, help="how many lines per failing case")
     return parser.parse_args(argv)
@@ -273,9 +277,7 @@ def main() -> int:
     kit.load_corpus(corpus or None)
     modes = options.modes.split(",")
     chosen = select(options.cases)
-    results = run(
-        chosen, adapter=options.adapter, corpus=corpus, modes=modes, jobs=options.jobs, bare=options.bare
-    )
+    results = run(chosen, adapter=options.adapter, corpus=corpus, modes=modes, jobs=options.jobs, bare=options.bare)
     if options.json:
         Path(options.json).write_text(json.dumps({"python": sys.version, "results": results}, indent=0))
     print(report(results, options.troubles))

@@ -1,3 +1,4 @@
+# ruff: noqa: BLE001 - whatever the library raises is a finding, not an end
 """The two kinds of child process: one takes programs to their points and dumps them, one loads and goes on.
 
 A server imports the corpus once and forks for everything it is asked, so no run sees what another one left behind.
@@ -14,6 +15,7 @@ import struct
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, BinaryIO
 
 from tests.frames import kit
@@ -106,7 +108,7 @@ def _point(lib: Adapter, root: Any, k: int, unsent: bool, modes: list[str]) -> R
         return {"log": list(kit.LOG)}
 
     for mode in {"throw", "close"}.intersection(modes):
-        out[mode] = in_fork(lambda mode=mode: leave(mode))
+        out[mode] = in_fork(partial(leave, mode))
     out["dump"] = in_fork(lambda: _dump(lib, root, k, unsent, "orig" in modes))
     if "crash" in out["dump"] and "orig" in modes:
         crash = out["dump"]["err"]
@@ -169,10 +171,12 @@ def serve(role: str, adapter_name: str, corpus: str, source: int, sink: int) -> 
                 request = read_message(requests)
             except EOFError:
                 return
-            work = walk if role == "dump" else resume
-            seconds = SECONDS * (20 if role == "dump" else 1)
-            write_message(replies, in_fork(lambda: work(lib, *request), seconds))
+            if role == "dump":
+                reply = in_fork(partial(walk, lib, *request), SECONDS * 20)
+            else:
+                reply = in_fork(partial(resume, lib, *request))
+            write_message(replies, reply)
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1:4], *map(int, sys.argv[4:6]))
+    serve(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))

@@ -17,7 +17,8 @@ ADAPTER = os.environ.get("FRAMES_ADAPTER", "pstore")
 @pytest.fixture(scope="session")
 def results(request: pytest.FixtureRequest) -> dict[str, harness.Result]:
     """The verdicts on all selected programs, computed at once."""
-    wanted = [item.callspec.params["name"] for item in request.session.items if item.originalname == "test_program"]
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    wanted = [item.callspec.params["name"] for item in items if item.originalname == "test_program"]
     return harness.run([kit.CASES[name] for name in dict.fromkeys(wanted)], adapter=ADAPTER)
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa
 """Async generators and the awaitables they hand out: run, held, closed, thrown into, left half way."""
 
 import inspect

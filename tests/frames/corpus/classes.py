@@ -1,3 +1,4 @@
+# ruff: noqa
 """Classes made in a frame and the special methods of section 3.3: slots, descriptors, metaclasses, enums, dataclasses."""
 
 import abc
@@ -172,7 +173,7 @@ def local_class_with_slots():
     s.a, t.a, t.c, t.d = 1, 2, [t], 4
     yield s.a, t.a
     try:
-        s.b  # noqa: B018
+        s.b
     except AttributeError as e:
         emit(type(e).__name__)
     s.b = 5
@@ -367,7 +368,7 @@ def module_enum_members():
 def module_dataclasses_and_tuples():
     """Frozen slotted dataclasses, named tuples and their replacements."""
     f, p = Frozen(1, [2]), Pair(1)
-    T = collections.namedtuple("T", "x y", defaults=[9])  # noqa: N806
+    T = collections.namedtuple("T", "x y", defaults=[9])
     t = T(f)
     yield f, p, t
     f.ys.append(3)
@@ -438,7 +439,7 @@ def abstract_classes():
 @case
 def generic_classes():
     """typing.Generic, TypeVar, Protocol and aliases made in the frame."""
-    T = typing.TypeVar("T", bound=int)  # noqa: N806
+    T = typing.TypeVar("T", bound=int)
 
     class Stack(typing.Generic[T]):
         def __init__(self):
@@ -546,13 +547,13 @@ def identity_keyed_instances():
 def local_subclasses_of_builtins():
     """Local subclasses of int, str, list, dict, tuple, set, bytes, Exception with attributes."""
 
-    class I(int): ...  # noqa: E701, E742
+    class I(int): ...
 
     class S(str):
         def __repr__(self):
             return "S" + super().__repr__()
 
-    class L(list): ...  # noqa: E701
+    class L(list): ...
 
     class D(dict):
         def __missing__(self, k):
@@ -561,7 +562,7 @@ def local_subclasses_of_builtins():
     class T(tuple):
         __slots__ = ()
 
-    class X(Fault): ...  # noqa: E701
+    class X(Fault): ...
 
     i, s, t, x = I(5), S("s"), T([1, 2]), X(1)
     xs, d = L([1]), D(a=1)

@@ -1,3 +1,4 @@
+# ruff: noqa
 """Closures and functions: cells shared, empty, deleted; functions with everything a function object can carry."""
 
 import functools
@@ -13,7 +14,7 @@ group("closures")
 def cell_read_by_lambda():
     """A lambda over a variable of the frame that changes."""
     k = 3
-    f = lambda x: x * k  # noqa: E731
+    f = lambda x: x * k
     yield f(1)
     k = 4
     yield f(1)
@@ -148,14 +149,14 @@ def cells_of_three_levels():
 def cell_objects_in_locals():
     """Cells held as plain values, filled, empty and shared with a function."""
     x = "x"
-    f = lambda: x  # noqa: E731
+    f = lambda: x
     (shared,) = f.__closure__
     free, empty = types.CellType([1]), types.CellType()
     yield shared.cell_contents
     shared.cell_contents = "changed"
     yield x, f(), free.cell_contents
     try:
-        empty.cell_contents  # noqa: B018
+        empty.cell_contents
     except ValueError as e:
         emit(str(e))
     empty.cell_contents = 2
@@ -200,16 +201,16 @@ def class_body_uses_cells():
     x, y = "x", "y"
 
     class C:
-        x = x
+        w = x
         z = y
 
         def m(self):
-            return x, y, self.x
+            return x, y, self.w
 
         class D:
             w = y
 
-    yield C.x, C.z, C.D.w
+    yield C.w, C.z, C.D.w
     x, y = 1, 2
     return C().m(), C.z
 
@@ -219,7 +220,7 @@ def function_with_everything():
     """Defaults, keyword defaults, annotations, attributes, docstring, closure."""
     k = 1
 
-    def f(a, b=[1], /, c="c", *args: int, d={"k": 2}, **kw) -> "ret":  # noqa: F821
+    def f(a, b=[1], /, c="c", *args: int, d={"k": 2}, **kw) -> "ret":
         """A docstring."""
         return a, b, c, args, d, kw, k
 
@@ -239,7 +240,7 @@ def functions_from_parts():
     """Functions made with types.FunctionType and code.replace."""
 
     def f(a, b=1):
-        return a + b + k  # noqa: F821
+        return a + b + k
 
     g = types.FunctionType(f.__code__, {"k": 10, "__name__": "elsewhere"}, "g", (2,))
     h = types.FunctionType(f.__code__.replace(co_name="h2", co_consts=f.__code__.co_consts), {"k": 100}, "h")
@@ -363,7 +364,7 @@ def local_generator_as_method():
 @case
 def lambda_in_default_of_lambda():
     """Lambdas as defaults, in containers, immediately called, recursive by argument."""
-    y = lambda f, n: 1 if n == 0 else n * f(f, n - 1)  # noqa: E731
+    y = lambda f, n: 1 if n == 0 else n * f(f, n - 1)
     table = {"add": lambda a, b=(lambda: 10): a + b(), "self": y}
     yield table["add"](1)
     yield (lambda *a, **k: (a, k))(1, z=2), y(y, 5)
@@ -391,7 +392,7 @@ def closure_over_loop_of_generators():
 def locals_function_results():
     """locals() taken before and after, with cells in it."""
     a, b = 1, [2]
-    f = lambda: b  # noqa: E731
+    f = lambda: b
     before = locals()
     yield sorted(k for k in before), before["b"] is b
     c = 3

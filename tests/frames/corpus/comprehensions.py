@@ -1,3 +1,4 @@
+# ruff: noqa
 """Comprehensions and generator expressions of every kind, suspended inside and held half consumed."""
 
 from tests.frames.kit import Fault, case, emit, group
@@ -52,11 +53,11 @@ async def comp_async_for_mixed_with_for():
 async def comp_keeps_outer_name():
     """The comprehension's variable shadows a bound, an unbound and a cell variable."""
     x = "outer"
-    f = lambda: x  # noqa: E731
+    f = lambda: x
     a = [await get(x) for x in (1, 2)]
     b = [await get(y) for y in (3,)]
     try:
-        y  # noqa: B018
+        y
     except NameError as e:
         emit(type(e).__name__)
     y = "now bound"
@@ -157,7 +158,7 @@ def genexp_nested_and_lazy():
 def genexp_first_iterable_is_early():
     """The first iterable is evaluated when the expression is made."""
     xs = [1, 2]
-    g = (x for x in xs for _ in ys)  # noqa: F821
+    g = (x for x in xs for _ in ys)
     xs = ["other"]
     yield "made"
     try:

@@ -1,3 +1,4 @@
+# ruff: noqa
 """yield from and await over every kind of iterator, with send, throw, close and return values passing through."""
 
 import types

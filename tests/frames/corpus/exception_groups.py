@@ -1,3 +1,4 @@
+# ruff: noqa
 """except*: suspended in the clauses, nested groups, re-raising and new exceptions."""
 
 import sys

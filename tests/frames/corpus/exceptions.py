@@ -1,3 +1,4 @@
+# ruff: noqa
 """try and raise: suspended in every part, with the handled exception, its chain and its traceback in use later."""
 
 import sys
@@ -295,7 +296,7 @@ def except_builtin_exceptions_with_state():
         lambda: "é".encode("ascii"),
         lambda: b"\xff".decode("utf8"),
         lambda: open("/nowhere/at/all"),
-        lambda: undefined_name,  # noqa: F821
+        lambda: undefined_name,
         lambda: Box().nothing,
         lambda: compile("1 +", "<f>", "eval"),
         lambda: __import__("no_such_module_at_all"),

@@ -1,3 +1,4 @@
+# ruff: noqa
 """Section 6 of the language reference: a suspension in every operand position, with the rest waiting on the stack."""
 
 import math
@@ -37,7 +38,7 @@ class Loud:
         emit("call", self.name, args, kwargs)
         return Loud(f"{self.name}()")
 
-    def _op(name):  # noqa: N805
+    def _op(name):
         def method(self, other):
             emit(name, self.name, other)
             return Loud(f"{self.name}{name}")
@@ -236,7 +237,7 @@ async def await_in_f_strings():
 @case
 async def await_in_lambda_defaults():
     """Defaults of lambdas and functions are evaluated around suspensions."""
-    f = lambda a=await get(1), *, b=await get(2): (a, b)  # noqa: E731
+    f = lambda a=await get(1), *, b=await get(2): (a, b)
 
     def g(a, b=await get([3]), /, c=await get(4), *d, e=await get(5), **k) -> await_nothing():
         b.append(a)
@@ -341,7 +342,7 @@ async def await_swap_and_rotate():
 @case
 def yield_in_lambda():
     """Lambdas that are generators, called and held."""
-    f = lambda n: (yield n) or (yield n + 1)  # noqa: E731
+    f = lambda n: (yield n) or (yield n + 1)
     g = f(1)
     yield next(g)
     yield g.send(0)

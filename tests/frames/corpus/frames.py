@@ -1,3 +1,4 @@
+# ruff: noqa
 """Frames themselves: layout extremes, introspection of other frames, code made at run time, recursion."""
 
 import inspect
@@ -49,7 +50,7 @@ def _many_cells():
 
 
 def _deep_nest():
-    lines, pad = ["def deeply_nested():"], "    "
+    lines, pad = ["def deeply_nested():", "    last = None"], "    "
     for n in range(6):
         lines += [f"{pad}for i{n} in (0, 1):", f"{pad}    try:", f"{pad}        with guard({n}):"]
         pad += "            "
@@ -240,7 +241,7 @@ def unbound_and_deleted_locals():
     yield b
     for name in ("a", "c"):
         try:
-            a if name == "a" else c  # noqa: B018
+            a if name == "a" else c
         except UnboundLocalError as e:
             emit(name, str(e))
     c = yield 2

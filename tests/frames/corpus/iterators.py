@@ -1,3 +1,4 @@
+# ruff: noqa
 """itertools: each tool suspended half way, with live inputs, shared inputs and functions of every kind inside."""
 
 import itertools

@@ -1,3 +1,4 @@
+# ruff: noqa
 """itertools.batched, new in 3.12."""
 
 import itertools

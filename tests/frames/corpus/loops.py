@@ -1,3 +1,4 @@
+# ruff: noqa
 """for and while: every builtin iterator half consumed, some of them while what they run over changes."""
 
 import array

@@ -1,3 +1,4 @@
+# ruff: noqa
 """Objects that frames hold: identity, cycles, sharing between frames, and values of the standard library."""
 
 import array

@@ -1,3 +1,4 @@
+# ruff: noqa
 """Section 7 and the match statement: assert, del, global, nonlocal, import, assignments and every kind of pattern."""
 
 import dataclasses
@@ -178,7 +179,7 @@ def del_of_every_target():
     yield d, hasattr(b, "value")
     del xs[1:3], (d["m"])
     try:
-        a  # noqa: B018
+        a
     except UnboundLocalError as e:
         emit("a", type(e).__name__)
     yield xs, d
@@ -226,7 +227,7 @@ def global_created_and_deleted():
     del passing_name
     yield "gone"
     try:
-        passing_name  # noqa: B018
+        passing_name
     except NameError as e:
         return str(e)
 
@@ -283,12 +284,12 @@ async def return_expressions():
 def annotated_assignments():
     """Annotations in a function are not evaluated, their targets are."""
     x: int = yield 1
-    y: undefined_name  # noqa: F821
+    y: undefined_name
     b = Box()
     b.value: str = yield 2
     (z): int = 3
     try:
-        y  # noqa: B018
+        y
     except UnboundLocalError:
         return x, b, z
 

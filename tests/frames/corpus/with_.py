@@ -1,3 +1,4 @@
+# ruff: noqa
 """with and async with: managers of every make, nested, failing, swallowing, suspended on either end."""
 
 import contextlib
@@ -130,7 +131,7 @@ def with_exit_is_a_generator_step():
     next(g)
 
     class Manager:
-        __enter__ = lambda self: g.send("enter")  # noqa: E731
+        __enter__ = lambda self: g.send("enter")
 
         def __exit__(self, *error):
             g.send(error[0] and error[0].__name__)
