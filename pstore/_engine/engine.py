@@ -279,18 +279,20 @@ class Engine:
 
     def _take_news(self) -> None:
         """Take answers and calls from other threads; answers are committed before anybody goes on with them."""
+        changed = False
         self._wait_for_news(0)
         while self._held:
             news = self._held.popleft()
             if isinstance(news, Answer):
                 self._host.taken(news.key)
+                changed = True
                 step = self._loop.outbox.answer(self._loop, news.key, news.value, news.error)
                 if step is not None:
                     self._answered.append(step)
             elif news is not None:
                 self._loop.call_ready(news)
             self._wait_for_news(0)
-        if self._answered:
+        if changed:
             self._commit_and_start()
 
     def _commit_and_start(self) -> None:

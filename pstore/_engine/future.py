@@ -137,7 +137,7 @@ class Future(Generic[T]):
         error = exception() if isinstance(exception, type) else exception
         if isinstance(error, StopIteration):
             # A StopIteration that leaves an awaitable would look like its result.
-            wrapped = RuntimeError("StopIteration cannot be raised into a Future")
+            wrapped = RuntimeError("StopIteration interacts badly with generators and cannot be raised into a Future")
             wrapped.__cause__ = wrapped.__context__ = error
             error = wrapped
         self._exception, self._exception_tb, self._state = error, error.__traceback__, FINISHED

@@ -6,7 +6,7 @@ Owned here: stepping a coroutine from await point to await point, cancellation, 
     waiting     a future        among the callbacks of that future, as `_wakeup`
     scheduled   None            among the ready calls of the loop
     running     None            nowhere; this is never stored, as commits happen between calls
-    done        None            nowhere; `_coro` is None
+    done        None            nowhere; `_coro` has ended, and is not stored
 
 Rules: behaves as `asyncio.Task` does, of the newest Python, on all of them; it is not a subclass, since the C class
 cannot be restored and the Python one keeps its steps under names that change with the version of Python.  A task that
@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import types
+from asyncio import base_tasks
 from asyncio.tasks import _enter_task, _leave_task, _register_task
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -64,6 +66,8 @@ class Task(Future[T]):
         context: contextvars.Context | None = None,
         spawned: bool = False,
     ) -> None:
+        if context is not None and not isinstance(context, contextvars.Context):
+            raise TypeError(f"a contextvars.Context was expected, got {context!r}")
         super().__init__(loop=loop)
         self.id = task_id
         self.spawned = spawned
@@ -80,7 +84,7 @@ class Task(Future[T]):
     # -- what asyncio.Task has
 
     def get_coro(self) -> Coroutine[Any, Any, T] | None:
-        """Give the coroutine; None when the task is done."""
+        """Give the coroutine; None if the task was done when it was stored."""
         return self._coro
 
     def get_context(self) -> contextvars.Context:
@@ -102,6 +106,15 @@ class Task(Future[T]):
     def set_exception(self, exception: BaseException | type[BaseException]) -> None:
         """Refuse: the exception of a task is what its coroutine raises."""
         raise RuntimeError("Task does not support set_exception operation")
+
+    def get_stack(self, *, limit: int | None = None) -> list[types.FrameType]:
+        """Give the outermost frame of a suspended coroutine; the traceback's frames of one that failed."""
+        frames: list[types.FrameType] = base_tasks._task_get_stack(self, limit)
+        return frames
+
+    def print_stack(self, *, limit: int | None = None, file: Any = None) -> None:
+        """Print what `get_stack` gives, to stderr if there is no `file`."""
+        base_tasks._task_print_stack(self, limit, file)
 
     @property
     def _log_destroy_pending(self) -> bool:
@@ -228,7 +241,6 @@ class Task(Future[T]):
     # -- ending
 
     def _end(self) -> None:
-        self._coro = None
         self._loop.task_ended(self)
 
     def _finish_cancelled(self, message: Any) -> None:
@@ -254,6 +266,8 @@ class Task(Future[T]):
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         state.update((name, getattr(self, name)) for name in Task.__slots__)
+        if self.done():
+            state["_coro"] = None
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -261,11 +275,15 @@ class Task(Future[T]):
         if not self.done():
             _register_task(self)  # type: ignore[arg-type]
 
+    def _line(self) -> str:
+        frame = getattr(self._coro, "cr_frame", None)
+        return "" if frame is None else f" running at {frame.f_code.co_filename}:{frame.f_lineno}"
+
     def _repr_info(self) -> list[str]:
         info = super()._repr_info()
         if not self.done() and self.cancelling():
             info[0] = "cancelling"
-        info[1:1] = [f"name={self._name!r}", f"coro=<{self.title}()>"]
+        info[1:1] = [f"name={self._name!r}", f"coro=<{self.title}(){self._line()}>"]
         if self._fut_waiter is not None:
             info.insert(3, f"wait_for={self._fut_waiter!r}")
         return info

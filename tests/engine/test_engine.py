@@ -483,9 +483,9 @@ def test_what_asyncio_knows_of_the_tasks(reopen):
     engine = reopen()
     task = engine.spawn(look, id="looking")
     text = engine.run(task)
-    assert text == "<Task pending name='looking' coro=<test_what_asyncio_knows_of_the_tasks.<locals>.look()>>"
+    assert text.startswith("<Task pending name='looking' coro=<test_what_asyncio_knows_of_the_tasks.<locals>.look() running at ")
+    assert "test_engine.py:" in text
     assert repr(task).startswith("<Task finished name='looking' coro=<test_what")
-    assert task.get_coro() is None
 
 
 def test_tasks_of_a_restarted_program_are_known_to_asyncio(reopen):

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SEED = int(os.environ.get("PSTORE_SEED", "20240607"))
-ACCOUNTS, TRANSFERS = 4, 300
+ACCOUNTS, TRANSFERS = 4, 1200
 
 PROGRAM = """
 import asyncio, os, sys, pstore

@@ -219,11 +219,11 @@ def test_retries_end_and_are_only_for_the_exceptions_named(reopen):
 
 def test_a_retry_survives_a_restart_while_it_rests(reopen, clock, monkeypatch):
     engine = reopen()
-    engine.spawn(functools.partial(do, retry=pstore.Retry(attempts=2, delay=100)), call_hook, "no number", id="work")
+    engine.spawn(functools.partial(do, retry=pstore.Retry(attempts=2, delay=50)), call_hook, "no number", id="work")
     pause = clock.pause
 
     def stop_when_resting(deadline, wait, *, busy):
-        engine.stop() if deadline == 1100 else pause(deadline, wait, busy=busy)
+        engine.stop() if deadline == 1050 else pause(deadline, wait, busy=busy)
 
     global hook
     hook = int
@@ -233,7 +233,7 @@ def test_a_retry_survives_a_restart_while_it_rests(reopen, clock, monkeypatch):
     hook = len
     engine = reopen()
     assert engine.run(engine.tasks["work"]) == len("no number")
-    assert clock.now() == 1100
+    assert clock.now() == 1050
 
 
 @pytest.mark.parametrize("wrong", [{"attempts": 0}, {"delay": -1}])
