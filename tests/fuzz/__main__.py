@@ -1,25 +1,31 @@
-"""python -m tests.fuzz --seed N --programs M: random programs, suspended and rebuilt everywhere; exit code 1 on a mismatch."""
+"""python -m tests.fuzz --seed N --programs M: random programs, suspended and rebuilt everywhere.
+
+The exit code is 1 if something went wrong; what did is minimised and printed.
+"""
+
 import argparse
 import json
 import platform
 import sys
 import tempfile
 
-from .runner import ADAPTERS
 from .programs import seeded_program
+from .runner import ADAPTERS
 from .session import Session
 
 
 def arguments():
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--programs", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="number of the first program")
     parser.add_argument("--size", type=int, default=60, help="how large programs are, roughly in nodes")
     parser.add_argument("--adapter", choices=sorted(ADAPTERS), default="pstore")
     parser.add_argument("--modes", help="some of every,orig,once,throw,close")
-    parser.add_argument("--fresh", type=int, default=2, metavar="N", help="each N-th program also in a fresh process; 0: none")
-    parser.add_argument("--no-minimise", action="store_true")
+    parser.add_argument(
+        "--fresh", type=int, default=2, metavar="N", help="each N-th program also in a fresh process; 0: none"
+    )
+    parser.add_argument("--minimise", type=int, default=40, metavar="SECONDS", help="for each kind of mismatch; 0: not")
     parser.add_argument("--keep", metavar="FOLDER", help="where programs that go wrong are saved")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--show", action="store_true", help="print the first program and stop")
@@ -32,15 +38,19 @@ def report(session):
         if not isinstance(value, dict):
             print(f"{name + ':':30}{value}")
     print("outcomes:", ", ".join(f"{k} {n}" for k, n in sorted(figures["outcomes"].items())))
-    print("suspended in, % of programs:", ", ".join(f"{k} {n}" for k, n in figures["share of programs suspended in"].items()))
+    print(
+        "suspended in, % of programs:",
+        ", ".join(f"{k} {n}" for k, n in figures["share of programs suspended in"].items()),
+    )
     for key, count in figures["kinds of mismatch"].items():
         print(f"MISMATCH x{count}: {key}")
     for wrong in session.wrong:
         print("\n" + "-" * 100)
-        print(f"program {wrong['number']} (seed {session.seed}), home {wrong['program'].home}, sends {wrong['program'].sends}")
+        program = wrong["program"]
+        print(f"program {wrong['number']} (seed {session.seed}), home {program.home}, sends {program.sends}")
         for name, value in wrong["shown"].items():
             print(f"  {name}: {str(value)[:1500]}")
-        print(wrong["program"].text)
+        print(program.text)
     return figures
 
 
@@ -51,7 +61,7 @@ def main():
         return 0
     modes = options.modes.split(",") if options.modes else None
     with tempfile.TemporaryDirectory() as folder:
-        session = Session(options.adapter, folder, options.seed, options.size, modes, not options.no_minimise, options.fresh)
+        session = Session(options.adapter, folder, options.seed, options.size, modes, options.minimise, options.fresh)
         session.run(range(options.first, options.first + options.programs))
         figures = report(session)
         if options.keep:

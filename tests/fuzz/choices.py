@@ -1,4 +1,5 @@
 """Where the generator's decisions come from: a seeded random source, or hypothesis (which then can shrink them)."""
+
 import functools
 import random
 
@@ -43,6 +44,6 @@ class Drawn(Choices):
         return self.draw(_integers(low, high))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _integers(low, high):
     return st.integers(low, high)

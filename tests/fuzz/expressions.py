@@ -1,4 +1,5 @@
 """Random expressions, int-valued for the most part, with suspensions at any place that the grammar allows."""
+
 from .scopes import Scope
 
 
@@ -20,9 +21,21 @@ class Expressions:
 
     def int_options(self, s):
         options = [
-            (6, lambda s, d: self.leaf(s)), (6, self.binary), (4, self.call), (3, self.subscript), (3, self.conditional),
-            (3, self.boolean), (2, self.compare), (2, self.fstring), (3, self.reduced), (2, self.display), (1, self.unary),
-            (2, self.lambda_call), (1, self.slice_sum), (4, self.comprehension), (2, self.local_call),
+            (6, lambda s, d: self.leaf(s)),
+            (6, self.binary),
+            (4, self.call),
+            (3, self.subscript),
+            (3, self.conditional),
+            (3, self.boolean),
+            (2, self.compare),
+            (2, self.fstring),
+            (3, self.reduced),
+            (2, self.display),
+            (1, self.unary),
+            (2, self.lambda_call),
+            (1, self.slice_sum),
+            (4, self.comprehension),
+            (2, self.local_call),
         ]
         if s.suspends:
             options.append((12, self.suspension))
@@ -58,11 +71,21 @@ class Expressions:
 
     def simple_suspension(self, s, value):
         if s.kind == "gen":
-            return self.choices.pick([
-                f"num((yield {value}))", f"((yield {value}) or 0)", f"(yield from pausing({value}))",
-                f"(yield from Later({value}).__await__())", f"(yield from Wrapped({value}).__await__())",
-            ])
-        forms = [f"(await pause({value}))", f"(await pause({value}))", f"(await Later({value}))", f"(await Wrapped({value}))"]
+            return self.choices.pick(
+                [
+                    f"num((yield {value}))",
+                    f"((yield {value}) or 0)",
+                    f"(yield from pausing({value}))",
+                    f"(yield from Later({value}).__await__())",
+                    f"(yield from Wrapped({value}).__await__())",
+                ]
+            )
+        forms = [
+            f"(await pause({value}))",
+            f"(await pause({value}))",
+            f"(await Later({value}))",
+            f"(await Wrapped({value}))",
+        ]
         if s.kind == "agen" and s.yields:
             forms += [f"num((yield {value}))"] * 2
         return self.choices.pick(forms)
@@ -184,7 +207,9 @@ class Expressions:
             return f"{self.choices.pick(s.lists)}[{self.int_(s, d)} % 4]"
         if form == 2 and s.dicts:
             name = self.choices.pick(s.dicts)
-            return self.choices.pick([f"{name}[{self.int_(s, d)} % 4]", f"{name}.get({self.int_(s, d)} % 6, {self.int_(s, d)})"])
+            return self.choices.pick(
+                [f"{name}[{self.int_(s, d)} % 4]", f"{name}.get({self.int_(s, d)} % 6, {self.int_(s, d)})"]
+            )
         return f"{{0: {self.int_(s, d)}, 1: {self.int_(s, d)}}}.get({self.int_(s, d)} % 2)"
 
     def slice_sum(self, s, d):

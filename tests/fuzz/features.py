@@ -1,19 +1,64 @@
 """Inside what a program really was suspended: finds the syntax around each suspension point that a run has passed."""
+
 import ast
 import dis
 import os
 
 EXPRESSIONS = {
-    ast.Call: "call", ast.BinOp: "operator", ast.BoolOp: "boolean", ast.Compare: "comparison", ast.IfExp: "conditional",
-    ast.Subscript: "subscript", ast.Slice: "slice", ast.JoinedStr: "f-string", ast.NamedExpr: "walrus", ast.Dict: "dict display",
-    ast.List: "list display", ast.Tuple: "tuple", ast.Set: "set display", ast.Starred: "starred", ast.keyword: "keyword argument",
-    ast.AugAssign: "augmented assignment", ast.Return: "return value", ast.Raise: "raise operand", ast.Assert: "assert",
-    ast.match_case: "match case", ast.YieldFrom: "yield from", ast.AsyncFor: "async for",
-    ast.ListComp: "comprehension", ast.SetComp: "comprehension", ast.DictComp: "comprehension", ast.GeneratorExp: "generator expression",
+    ast.Call: "call",
+    ast.BinOp: "operator",
+    ast.BoolOp: "boolean",
+    ast.Compare: "comparison",
+    ast.IfExp: "conditional",
+    ast.Subscript: "subscript",
+    ast.Slice: "slice",
+    ast.JoinedStr: "f-string",
+    ast.NamedExpr: "walrus",
+    ast.Dict: "dict display",
+    ast.List: "list display",
+    ast.Tuple: "tuple",
+    ast.Set: "set display",
+    ast.Starred: "starred",
+    ast.keyword: "keyword argument",
+    ast.AugAssign: "augmented assignment",
+    ast.Return: "return value",
+    ast.Raise: "raise operand",
+    ast.Assert: "assert",
+    ast.match_case: "match case",
+    ast.YieldFrom: "yield from",
+    ast.AsyncFor: "async for",
+    ast.ListComp: "comprehension",
+    ast.SetComp: "comprehension",
+    ast.DictComp: "comprehension",
+    ast.GeneratorExp: "generator expression",
 }
-EXPECTED = sorted({*EXPRESSIONS.values(), "handler", "except* handler", "finally", "try body", "try else", "with", "async with", "async enter or exit",
-                   "for", "while", "loop else", "if", "match guard", "nested call", "closure", "method", "async generator", "sub-generator",
-                   "coroutine", "several frames", "async comprehension", "assignment target"})
+EXPECTED = sorted(
+    {
+        *EXPRESSIONS.values(),
+        "handler",
+        "except* handler",
+        "finally",
+        "try body",
+        "try else",
+        "with",
+        "async with",
+        "async enter or exit",
+        "for",
+        "while",
+        "loop else",
+        "if",
+        "match guard",
+        "nested call",
+        "closure",
+        "method",
+        "async generator",
+        "sub-generator",
+        "coroutine",
+        "several frames",
+        "async comprehension",
+        "assignment target",
+    }
+)
 
 
 class Looker:
@@ -104,7 +149,13 @@ def features_of(parent, field, node):
     elif kind is ast.TryStar:
         yield {"body": "try body", "orelse": "try else", "finalbody": "finally", "handlers": "except* handler"}[field]
     elif kind in (ast.With, ast.AsyncWith):
-        yield ("with" if kind is ast.With else "async with") if field == "body" else "async enter or exit" if kind is ast.AsyncWith else "with"
+        yield (
+            ("with" if kind is ast.With else "async with")
+            if field == "body"
+            else "async enter or exit"
+            if kind is ast.AsyncWith
+            else "with"
+        )
     elif kind in (ast.For, ast.While, ast.AsyncFor):
         yield "loop else" if field == "orelse" else "while" if kind is ast.While else "for"
     elif kind is ast.If:

@@ -1,4 +1,5 @@
 """Programs dumped at one point and resumed in a fresh process under another hash seed, a batch of them to a process."""
+
 import gc
 import os
 import pickle
@@ -15,10 +16,16 @@ def mismatches(jobs, adapter_name, folder, hash_seed=4711):
     with tempfile.TemporaryDirectory() as place:
         path = os.path.join(place, "jobs")
         with open(path, "wb") as f:
-            pickle.dump((adapter_name, folder, [(p, x["at"], x["action"], x["data"], len(x["prefix"])) for p, x in jobs]), f)
+            pickle.dump(
+                (adapter_name, folder, [(p, x["at"], x["action"], x["data"], len(x["prefix"])) for p, x in jobs]), f
+            )
         code = f"from {__name__} import child; child({path!r})"
-        env = dict(os.environ, PYTHONHASHSEED=str(hash_seed), PYTHONPATH=os.pathsep.join(p or os.getcwd() for p in sys.path))
-        done = subprocess.run([sys.executable, "-W", "ignore", "-B", "-c", code], env=env, capture_output=True, text=True)
+        env = dict(
+            os.environ, PYTHONHASHSEED=str(hash_seed), PYTHONPATH=os.pathsep.join(p or os.getcwd() for p in sys.path)
+        )
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-B", "-c", code], env=env, capture_output=True, text=True
+        )
         if done.returncode:
             raise Crash(done.stderr[-2000:])
         with open(path + ".out", "rb") as f:

@@ -3,15 +3,17 @@
 A specification is a list of (kind, numbers): node i is of that kind, the numbers (modulo what is there) are its edges.
 Nodes are made first and filled then, so that any cycle arises: through lists, instances, cells, frames, exceptions.
 """
+
 import collections
 import functools
 import types
 from dataclasses import dataclass
 
-KINDS = {}              # name -> function(graph, edges) -> node, or (node, fill)
+KINDS = {}  # name -> function(graph, edges) -> node, or (node, fill)
 
 
 # ------------------------------------------------------------------ classes and frames
+
 
 class Plain:
     """Instance with a dict, hashed by identity."""
@@ -127,6 +129,7 @@ def cells(tag):
 
 # ------------------------------------------------------------------ making
 
+
 def kind(function):
     KINDS[function.__name__.rstrip("_")] = function
     return function
@@ -165,7 +168,7 @@ class Graph:
 
 def is_hashable(obj):
     if isinstance(obj, (types.BuiltinMethodType, functools.partial)) or hasattr(obj, "__length_hint__"):
-        return False        # nothing to tell one from another by
+        return False  # nothing to tell one from another by
     try:
         hash(obj)
     except TypeError:
@@ -245,6 +248,7 @@ def setter(node):
         for name, target in zip(("left", "right", "other"), targets):
             if hasattr(node, "__dict__") or name in Slotted.__slots__:
                 setattr(node, name, target)
+
     return fill
 
 
@@ -253,6 +257,7 @@ def instance(made):
         node = made()
         node.tag = graph.tag
         return node, setter(node)
+
     return make
 
 
@@ -280,6 +285,7 @@ def trouble(graph, edges):
         if errors:
             node.__context__ = errors[0]
             node.__cause__ = errors[-1]
+
     return node, fill
 
 
@@ -291,6 +297,7 @@ def generator(graph, edges):
     def fill(targets):
         for target in targets[:3]:
             node.send(target)
+
     return node, fill
 
 
@@ -316,6 +323,7 @@ def delegation(graph, edges):
         next(node)
         for target in targets[:3]:
             node.send(target)
+
     return node, fill
 
 
@@ -354,6 +362,7 @@ def of_cell(which):
             next(graph.places[place][2])
         write = graph.places[place][1]
         return graph.places[place][which], lambda targets: write(targets[-1]) if targets else None
+
     return make
 
 
@@ -465,14 +474,21 @@ def contents(obj):
     if isinstance(obj, (types.FunctionType, types.MethodType, types.BuiltinMethodType)):
         return function_parts(obj)
     if isinstance(obj, BaseException):
-        return [("args", obj.args), ("cause", obj.__cause__), ("context", obj.__context__), ("quiet", obj.__suppress_context__)]
+        return [
+            ("args", obj.args),
+            ("cause", obj.__cause__),
+            ("context", obj.__context__),
+            ("quiet", obj.__suppress_context__),
+        ]
     return list(enumerate(obj.__reduce__())) if hasattr(obj, "__length_hint__") else []
 
 
 def attributes(obj):
     if isinstance(obj, types.FunctionType) or type(obj) is functools.partial:
         return []
-    slots = [(name, getattr(obj, name)) for name in Slotted.__slots__[:3] if isinstance(obj, Slotted) and hasattr(obj, name)]
+    slots = [
+        (name, getattr(obj, name)) for name in Slotted.__slots__[:3] if isinstance(obj, Slotted) and hasattr(obj, name)
+    ]
     return slots + [(f".{name}", x) for name, x in sorted(getattr(obj, "__dict__", {}).items())]
 
 
@@ -482,8 +498,13 @@ def frame_parts(obj, prefix):
         return [("finished", True)]
     awaited = getattr(obj, "gi_yieldfrom" if prefix == "gi" else prefix + "_await")
     values = sorted(frame.f_locals.items())
-    return [("name", obj.__qualname__), ("at", frame.f_lasti), ("line", frame.f_lineno), ("below", awaited),
-            *((f"local {name}", value) for name, value in values if name != "shared")]
+    return [
+        ("name", obj.__qualname__),
+        ("at", frame.f_lasti),
+        ("line", frame.f_lineno),
+        ("below", awaited),
+        *((f"local {name}", value) for name, value in values if name != "shared"),
+    ]
 
 
 def function_parts(obj):

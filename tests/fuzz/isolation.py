@@ -1,4 +1,5 @@
 """Runs a function in a forked child, so that a crash or an endless loop of one program is that program's alone."""
+
 import os
 import pickle
 import signal

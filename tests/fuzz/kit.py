@@ -1,21 +1,43 @@
 """What generated programs call: a trace, ways to suspend, managers, iterators, odds and ends.
 
-The trace belongs to the process, never to the program: nothing here is mutable state that a capture would have to carry.
+The trace belongs to the process, never to the program: nothing here is state that a capture would have to carry.
 """
+
 import os
 import sys
 import types
 
-TRACE = []          # [kind, text] pairs, in order
-LEFT = []           # generators that must not be freed while anything is recorded
-LIMIT = 1200        # events; a program that wants more is not run further
+TRACE = []  # [kind, text] pairs, in order
+LEFT = []  # generators that must not be freed while anything is recorded
+LIMIT = 1200  # events; a program that wants more is not run further
 _MUTED = [False]
-_OFFSET = [0]       # events that another process has recorded before this one went on
+_OFFSET = [0]  # events that another process has recorded before this one went on
 _DRIVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "runner.py")
 
 __all__ = [
-    "AIter", "ASpan", "Box", "Fault", "Halt", "Hold", "AHold", "Iter", "Later", "Pair", "Ping", "Slotted", "Span", "Via",
-    "Wrapped", "emit", "handled", "lines", "mix", "num", "pause", "pausing", "show",
+    "AIter",
+    "ASpan",
+    "Box",
+    "Fault",
+    "Halt",
+    "Hold",
+    "AHold",
+    "Iter",
+    "Later",
+    "Pair",
+    "Ping",
+    "Slotted",
+    "Span",
+    "Via",
+    "Wrapped",
+    "emit",
+    "handled",
+    "lines",
+    "mix",
+    "num",
+    "pause",
+    "pausing",
+    "show",
 ]
 
 
@@ -36,6 +58,7 @@ class OutOfFuel(BaseException):
 
 
 # ------------------------------------------------------------------ the trace
+
 
 def reset(offset=0):
     del TRACE[:]
@@ -112,6 +135,7 @@ def handled():
 
 # ------------------------------------------------------------------ suspending
 
+
 def num(value):
     """What was sent, as an int: loops send None."""
     return value if isinstance(value, int) else 0
@@ -164,6 +188,7 @@ class Via:
 
 
 # ------------------------------------------------------------------ values
+
 
 def mix(*args, **kw):
     """An int that depends on all arguments and their order."""
@@ -278,6 +303,7 @@ class AIter:
 
 # ------------------------------------------------------------------ managers
 
+
 class Span:
     """A manager that emits; `how` names what else: swallow, fail (in exit), refuse (in enter)."""
 
@@ -318,7 +344,7 @@ class ASpan(Span):
 
 
 class Hold:
-    """Closes a generator; one that objects is kept, so that it never is closed by memory being freed, whenever that may be."""
+    """Closes a generator; one that objects is kept, so that it is not closed when memory is freed, whenever that may be."""
 
     def __init__(self, generator):
         self.generator = generator

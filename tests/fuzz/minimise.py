@@ -1,4 +1,5 @@
 """The smallest program that still goes wrong: takes away statements, unwraps blocks, simplifies expressions."""
+
 import ast
 import dataclasses
 import time

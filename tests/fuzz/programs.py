@@ -1,9 +1,10 @@
 """Random programs as source text: helpers of all kinds and a `main` that is to be suspended.
 
-A program ends (loops are bounded, calls only go to what was defined before, recursion is counted down), is deterministic and
-does not depend on hashes, addresses or on when memory is freed: whatever holds a `with` or `try` open across a yield is
+A program ends (loops are bounded, calls only go to what was defined before, recursion is counted down), is deterministic
+and does not depend on hashes, addresses or on when memory is freed: whatever holds a `with` or `try` open across a yield is
 consumed on the value stack or closed explicitly, see Scope.clean.
 """
+
 import random
 import sys
 import textwrap
@@ -17,8 +18,18 @@ from .scopes import Scope
 from .statements import Statements, indent
 
 HOMES = ("module", "nested", "exec")
-CORO_HELPERS = ((5, "coro"), (3, "agen"), (3, "clean_agen"), (2, "clean_gen"), (2, "gen"), (1, "sync"), (2, "recursive"), (2, "cm"),
-                (2, "acm"), (2, "class"))
+CORO_HELPERS = (
+    (5, "coro"),
+    (3, "agen"),
+    (3, "clean_agen"),
+    (2, "clean_gen"),
+    (2, "gen"),
+    (1, "sync"),
+    (2, "recursive"),
+    (2, "cm"),
+    (2, "acm"),
+    (2, "class"),
+)
 GEN_HELPERS = ((5, "gen"), (3, "clean_gen"), (2, "coro"), (1, "sync"), (2, "recursive"), (2, "cm"), (2, "class"))
 HEADER = f"""import contextlib
 import itertools
@@ -26,7 +37,7 @@ import sys
 from collections import deque
 
 from {kit.__name__} import (
-{textwrap.fill(', '.join(sorted(kit.__all__)), 110, initial_indent='    ', subsequent_indent='    ')},
+{textwrap.fill(", ".join(sorted(kit.__all__)), 110, initial_indent="    ", subsequent_indent="    ")},
 )
 """
 
@@ -34,10 +45,10 @@ from {kit.__name__} import (
 @dataclass(frozen=True)
 class Program:
     number: int
-    text: str               # header and definitions; `main` makes the root
-    flavour: str            # coro, gen
-    home: str               # module, nested (all in a function), exec (in a namespace that can't be imported)
-    sends: bool             # resumed with ints rather than None
+    text: str  # header and definitions; `main` makes the root
+    flavour: str  # coro, gen
+    home: str  # module, nested (all in a function), exec (in a namespace that can't be imported)
+    sends: bool  # resumed with ints rather than None
 
     @property
     def name(self):
@@ -96,8 +107,12 @@ class Builder(Statements):
         s = top.function(kind, [x])
         head = "async def" if kind == "coro" else "def"
         call = f"(await {name}({x} + 1, {n} - 1))" if kind == "coro" else f"num((yield from {name}({x} + 1, {n} - 1)))"
-        body = [f"if {n} <= 0:", f"    return {self.simple_suspension(s, x)}", *self.block(s, 2, 1, 2),
-                f"return {self.int_(s, 1)} + {call}"]
+        body = [
+            f"if {n} <= 0:",
+            f"    return {self.simple_suspension(s, x)}",
+            *self.block(s, 2, 1, 2),
+            f"return {self.int_(s, 1)} + {call}",
+        ]
         out = [f"{head} {name}({x}, {n}={self.choices.integer(1, 3)}):", *indent(body)]
         top.calls[kind].append(name)
         return out
@@ -114,7 +129,12 @@ class Builder(Statements):
         elif shape == "except":
             error = self.fresh("e")
             raising = self.choices.pick([[], ["raise"], [f"raise Fault({x}) from {error}"]])
-            body = ["try:", f"    yield {x}", f"except Exception as {error}:", *indent([f"emit({self.fresh('')}, show({error}))", *after, *raising])]
+            body = [
+                "try:",
+                f"    yield {x}",
+                f"except Exception as {error}:",
+                *indent([f"emit({self.fresh('')}, show({error}))", *after, *raising]),
+            ]
         else:
             body = [f"yield {x}", *after]
         decorator, head = ("contextmanager", "def") if kind == "cm" else ("asynccontextmanager", "async def")
@@ -151,6 +171,6 @@ def seeded_program(seed, number, size=60):
 
 
 @st.composite
-def programs(draw, size=40):
+def programs(draw, size=60):
     """A strategy; the number only names the program's module."""
     return Builder(Drawn(draw), size).program(random.Random(draw(st.integers(0, 999))).randrange(10**9))

@@ -8,9 +8,10 @@
     close K     at suspension K dumped, loaded, closed
     fresh K     dumped at K; a fresh process under another hash seed goes on with send, throw or close (see fresh)
 
-Compared: emits, yields, the result or the exception with args, notes, chain and (function, line) pairs of the traceback.
+Compared: emits, yields, the result or the exception with args, notes, chain and its traceback's (function, line) pairs.
 Originals are kept until the run is over and then abandoned, so that none of their code ever runs.
 """
+
 import gc
 import importlib
 import os
@@ -22,8 +23,8 @@ import warnings
 
 from . import features, kit
 
-STEPS = 40              # suspensions after which a program is left alone
-MADE = {}               # number -> namespace, of programs without a module
+STEPS = 40  # suspensions after which a program is left alone
+MADE = {}  # number -> namespace, of programs without a module
 
 
 class Adapter:
@@ -35,7 +36,7 @@ class Adapter:
     def loads(self, data):
         raise NotImplementedError
 
-    abandon = None      # frees a suspended frame without running it
+    abandon = None  # frees a suspended frame without running it
 
     def watch(self, run, k):
         """Told before each dump where the run stands."""
@@ -53,6 +54,7 @@ class Identity(Adapter):
 class PStore(Adapter):
     def __init__(self):
         import pstore
+
         self.dumps, self.loads = pstore.dumps, pstore.loads
         try:
             from pstore._frames import abandon
@@ -62,9 +64,9 @@ class PStore(Adapter):
 
 
 class Replay(Adapter):
-    """Loads by running the program again, muted, up to the same place: shows that the programs and the harness are sound."""
+    """Loads by running the program again, muted, up to the same place: shows that programs and harness are sound."""
 
-    folder = None       # in a fresh process: where the programs are
+    folder = None  # in a fresh process: where the programs are
 
     def watch(self, run, k):
         self.make = run.make
@@ -94,6 +96,7 @@ class Refused(Exception):
 
 # ------------------------------------------------------------------ loading a program
 
+
 def install(program, folder):
     """Makes the program's module importable; returns the function that makes its root."""
     warnings.simplefilter("ignore")
@@ -113,6 +116,7 @@ def install(program, folder):
 
 
 # ------------------------------------------------------------------ driving
+
 
 def log(kind, what):
     kit.TRACE.append([kind, what])
@@ -147,7 +151,7 @@ def close(root):
 
 
 class Run:
-    """One drive of a root: `hop(run, root, k)` may replace it at each suspension, `at`/`action` say where it is thrown into or closed."""
+    """One drive of a root: `hop(run, root, k)` may replace it at each suspension; at `at` it is thrown into or closed."""
 
     def __init__(self, program, make, hop=None, at=None, action="send", look=None):
         self.program, self.make, self.hop, self.at, self.action, self.look = program, make, hop, at, action, look
@@ -198,6 +202,7 @@ def fuel_spent(trace):
 
 
 # ------------------------------------------------------------------ hops
+
 
 class Hops:
     """Dumps and loads at some suspensions; keeps what has been left behind."""
@@ -263,6 +268,7 @@ def suspended(roots):
 
 # ------------------------------------------------------------------ comparing
 
+
 def difference(got, want):
     """None, or how the first event that differs does."""
     for i, (a, b) in enumerate(zip(got, want)):
@@ -270,7 +276,12 @@ def difference(got, want):
             return {"kind": f"{a[0]} for {b[0]}" if a[0] != b[0] else f"other {a[0]}", "event": i, "got": a, "want": b}
     if len(got) != len(want):
         i = min(len(got), len(want))
-        return {"kind": "too short" if i == len(got) else "too long", "event": i, "got": got[i : i + 1], "want": want[i : i + 1]}
+        return {
+            "kind": "too short" if i == len(got) else "too long",
+            "event": i,
+            "got": got[i : i + 1],
+            "want": want[i : i + 1],
+        }
     return None
 
 
@@ -295,7 +306,16 @@ class Check:
             return self
         self.compare("plain", None, Run(self.program, self.make), self.plain)
         if self.plain[-1][0] not in "rxc!":
-            self.mismatches.append({"mode": "plain", "at": None, "kind": "runs after its end", "event": 0, "got": self.plain[-1], "want": ""})
+            self.mismatches.append(
+                {
+                    "mode": "plain",
+                    "at": None,
+                    "kind": "runs after its end",
+                    "event": 0,
+                    "got": self.plain[-1],
+                    "want": "",
+                }
+            )
         for mode in modes:
             getattr(self, "mode_" + mode)(throws)
         return self
@@ -311,7 +331,9 @@ class Check:
         if hops is not None:
             emitted = hops.drop()
             if emitted:
-                self.mismatches.append({"mode": mode, "at": at, "kind": "ran while dropped", "event": 0, "got": emitted[:3], "want": []})
+                self.mismatches.append(
+                    {"mode": mode, "at": at, "kind": "ran while dropped", "event": 0, "got": emitted[:3], "want": []}
+                )
 
     def hopping(self, mode, at, where, action="send", want=None, **options):
         hops = Hops(self.adapter, where, **options)

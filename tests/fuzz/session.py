@@ -1,4 +1,5 @@
 """Many programs from a seed: runs them, collects figures and mismatches, minimises what goes wrong."""
+
 import collections
 import os
 import re
@@ -9,14 +10,20 @@ from .isolation import Crash, isolated
 from .minimise import minimise
 from .programs import seeded_program
 
-BATCH = 50              # programs that share one fresh process
+BATCH = 50  # programs that share one fresh process
 
 
 def summary(program, adapter_name, folder, seed, options):
     """What is to be known of a Check, as plain data: computed in a fork."""
     check = runner.Check(program, runner.ADAPTERS[adapter_name](), folder, seed).run(**options)
-    return {"points": check.points, "features": check.features, "outcome": check.outcome, "compared": check.compared,
-            "mismatches": check.mismatches, "fresh": check.fresh}
+    return {
+        "points": check.points,
+        "features": check.features,
+        "outcome": check.outcome,
+        "compared": check.compared,
+        "mismatches": check.mismatches,
+        "fresh": check.fresh,
+    }
 
 
 def run_one(program, adapter_name, folder, seed=0, **options):
@@ -34,10 +41,12 @@ def signature(mismatch):
 
 
 class Session:
-    def __init__(self, adapter_name, folder, seed=0, size=60, modes=None, minimising=True, fresh_share=2):
+    """Each `fresh_share`-th program is resumed in a fresh process, too; `minimise_seconds` go to each kind of mismatch."""
+
+    def __init__(self, adapter_name, folder, seed=0, size=60, modes=None, minimise_seconds=40, fresh_share=2, throws=2):
         self.adapter_name, self.folder, self.seed, self.size = adapter_name, folder, seed, size
         self.modes = modes or ("every", "orig", "once", "throw", "close")
-        self.minimising, self.fresh_share = minimising, fresh_share
+        self.minimise_seconds, self.fresh_share, self.throws = minimise_seconds, fresh_share, throws
         self.programs = self.points = self.compared = self.resumed_fresh = 0
         self.features, self.outcomes = collections.Counter(), collections.Counter()
         self.wrong, self.signatures = [], collections.Counter()
@@ -51,7 +60,7 @@ class Session:
     def one(self, program):
         wants_fresh = self.fresh_share and program.number % self.fresh_share == 0
         modes = (*self.modes, "fresh") if wants_fresh else self.modes
-        result = run_one(program, self.adapter_name, self.folder, self.seed, modes=modes)
+        result = run_one(program, self.adapter_name, self.folder, self.seed, modes=modes, throws=self.throws)
         self.programs += 1
         self.points += result["points"]
         self.compared += result["compared"]
@@ -80,9 +89,16 @@ class Session:
             self.signatures[key] += 1
             if self.signatures[key] > 1:
                 continue
-            small = self.smallest(program, key) if self.minimising else program
-            self.wrong.append({"number": program.number, "signature": key, "mismatch": mismatch, "program": small,
-                               "shown": self.shown(small, key) or mismatch})
+            small = self.smallest(program, key) if self.minimise_seconds else program
+            self.wrong.append(
+                {
+                    "number": program.number,
+                    "signature": key,
+                    "mismatch": mismatch,
+                    "program": small,
+                    "shown": self.shown(small, key) or mismatch,
+                }
+            )
 
     def mismatches_of(self, program, key):
         options = {"modes": self.modes, "throws": 5}
@@ -98,7 +114,7 @@ class Session:
         return next((m for m in self.mismatches_of(program, key) if signature(m) == key), None)
 
     def smallest(self, program, key):
-        return minimise(program, lambda smaller: self.shown(smaller, key) is not None)
+        return minimise(program, lambda smaller: self.shown(smaller, key) is not None, self.minimise_seconds)
 
     def save(self, place):
         """One file for each kind of mismatch."""
@@ -106,20 +122,27 @@ class Session:
         for i, wrong in enumerate(self.wrong):
             with open(os.path.join(place, f"{self.seed}-{wrong['number']}-{i}.py"), "w", encoding="utf-8") as f:
                 shown = "\n".join(f"# {name}: {value}" for name, value in wrong["shown"].items())
-                f.write(f"{shown}\n# home: {wrong['program'].home}, sends: {wrong['program'].sends}\n{wrong['program'].text}")
+                program = wrong["program"]
+                f.write(f"{shown}\n# home: {program.home}, sends: {program.sends}\n{program.text}")
 
     # -------------------------------------------------------------- report
 
     def figures(self):
         return {
-            "seed": self.seed, "programs": self.programs, "points": self.points, "runs compared": self.compared,
-            "resumed in a fresh process": self.resumed_fresh, "mismatches": sum(self.signatures.values()),
-            "seconds": round(time.monotonic() - self.started, 1), "outcomes": dict(self.outcomes),
+            "seed": self.seed,
+            "programs": self.programs,
+            "points": self.points,
+            "runs compared": self.compared,
+            "resumed in a fresh process": self.resumed_fresh,
+            "mismatches": sum(self.signatures.values()),
+            "seconds": round(time.monotonic() - self.started, 1),
+            "outcomes": dict(self.outcomes),
             "kinds of mismatch": {" / ".join(key): n for key, n in self.signatures.most_common()},
             "share of programs suspended in": self.shares(),
         }
 
     def shares(self):
         from .features import EXPECTED
+
         names = sorted({*EXPECTED, *self.features}, key=lambda name: (self.features[name], name))
         return {name: round(100 * self.features[name] / max(self.programs, 1), 1) for name in names}

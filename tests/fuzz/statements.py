@@ -1,11 +1,23 @@
 """Random statements."""
+
 from .expressions import Expressions
 from .scopes import Scope
 
 ERRORS = ("Fault", "Fault", "Fault", "Fault", "Ping", "ValueError", "KeyError", "ZeroDivisionError", "Halt")
 CAUGHT = (
-    "Fault", "Fault", "Fault", "Exception", "Exception", "Exception", "(Fault, Ping)", "(Fault, LookupError, ArithmeticError)",
-    "Ping", "ValueError", "BaseException", "BaseException", "GeneratorExit",
+    "Fault",
+    "Fault",
+    "Fault",
+    "Exception",
+    "Exception",
+    "Exception",
+    "(Fault, Ping)",
+    "(Fault, LookupError, ArithmeticError)",
+    "Ping",
+    "ValueError",
+    "BaseException",
+    "BaseException",
+    "GeneratorExit",
 )
 
 
@@ -34,8 +46,18 @@ class Statements(Expressions):
 
     def statement_options(self, s, d):
         options = [
-            (9, self.emit), (9, self.assign), (6, self.augment), (5, self.unpack), (3, self.mutate_list), (3, self.mutate_dict),
-            (2, self.alias), (2, self.new_object), (2, self.delete), (2, self.undo), (2, self.observe), (2, self.assertion),
+            (9, self.emit),
+            (9, self.assign),
+            (6, self.augment),
+            (5, self.unpack),
+            (3, self.mutate_list),
+            (3, self.mutate_dict),
+            (2, self.alias),
+            (2, self.new_object),
+            (2, self.delete),
+            (2, self.undo),
+            (2, self.observe),
+            (2, self.assertion),
         ]
         if s.suspends:
             options.append((9, self.suspend))
@@ -84,7 +106,9 @@ class Statements(Expressions):
         if form == 2 and s.dicts:
             return f"{self.choices.pick(s.dicts)}[{self.int_(s, 1)} % 4]"
         if form == 3 and s.objs:
-            return self.choices.pick([f"{self.choices.pick(s.objs)}[{self.int_(s, 1)}]", f"{self.choices.pick(s.objs)}.n"])
+            return self.choices.pick(
+                [f"{self.choices.pick(s.objs)}[{self.int_(s, 1)}]", f"{self.choices.pick(s.objs)}.n"]
+            )
         if form == 4 and s.slotted:
             return f"{self.choices.pick(s.slotted)}.n"
         if s.own and self.choices.chance(70):
@@ -134,22 +158,36 @@ class Statements(Expressions):
             s.lists.append(name)
             return [f"{name} = {self.list_(s.block(lists=s.lists[:-1]), 2)}"]
         name = self.choices.pick(s.lists)
-        return [self.choices.pick([
-            f"{name}.append({self.int_(s, 2)})", f"{name}.extend({self.list_(s, 1)}[:2])", f"{name}.pop()",
-            f"{name}.insert(0, {self.int_(s, 1)})" if name in s.outer else f"{name} += [{self.int_(s, 1)}]",
-            f"{name}[{self.int_(s, 1)} % 2:] = [{self.int_(s, 1)}]", f"del {name}[{self.int_(s, 1)} % 3:]",
-        ])]
+        return [
+            self.choices.pick(
+                [
+                    f"{name}.append({self.int_(s, 2)})",
+                    f"{name}.extend({self.list_(s, 1)}[:2])",
+                    f"{name}.pop()",
+                    f"{name}.insert(0, {self.int_(s, 1)})" if name in s.outer else f"{name} += [{self.int_(s, 1)}]",
+                    f"{name}[{self.int_(s, 1)} % 2:] = [{self.int_(s, 1)}]",
+                    f"del {name}[{self.int_(s, 1)} % 3:]",
+                ]
+            )
+        ]
 
     def mutate_dict(self, s, d):
         if not s.dicts or self.choices.chance(20):
             name = self.fresh("d")
             s.dicts.append(name)
-            return [f"{name} = {{{self.int_(s.block(dicts=s.dicts[:-1]), 1)} % 4: {self.int_(s.block(dicts=s.dicts[:-1]), 2)}}}"]
+            before = s.block(dicts=s.dicts[:-1])
+            return [f"{name} = {{{self.int_(before, 1)} % 4: {self.int_(before, 2)}}}"]
         name = self.choices.pick(s.dicts)
-        return [self.choices.pick([
-            f"{name}[{self.int_(s, 1)} % 5] = {self.int_(s, 2)}", f"{name}.pop({self.int_(s, 1)} % 5, None)",
-            f"{name}.update({{{self.int_(s, 1)} % 5: {self.int_(s, 1)}}})", f"{name}.setdefault({self.int_(s, 1)} % 5, {self.int_(s, 1)})",
-        ])]
+        return [
+            self.choices.pick(
+                [
+                    f"{name}[{self.int_(s, 1)} % 5] = {self.int_(s, 2)}",
+                    f"{name}.pop({self.int_(s, 1)} % 5, None)",
+                    f"{name}.update({{{self.int_(s, 1)} % 5: {self.int_(s, 1)}}})",
+                    f"{name}.setdefault({self.int_(s, 1)} % 5, {self.int_(s, 1)})",
+                ]
+            )
+        ]
 
     def alias(self, s, d):
         if not s.lists:
@@ -158,9 +196,17 @@ class Statements(Expressions):
         s.lists.append(new)
         if s.objs and self.choices.chance(40):
             obj = self.choices.pick(s.objs)
-            return [f"{new} = {obj}.items = {old}", f"{new}.append({self.int_(s, 1)})", f"emit({self.fresh('')}, {old}, {new} is {old})"]
-        return [f"{new} = {old}", self.suspension(s, 1) if s.suspends else "pass", f"{new}.append({self.int_(s, 1)})",
-                f"emit({self.fresh('')}, {old}, {new} is {old})"]
+            return [
+                f"{new} = {obj}.items = {old}",
+                f"{new}.append({self.int_(s, 1)})",
+                f"emit({self.fresh('')}, {old}, {new} is {old})",
+            ]
+        return [
+            f"{new} = {old}",
+            self.suspension(s, 1) if s.suspends else "pass",
+            f"{new}.append({self.int_(s, 1)})",
+            f"emit({self.fresh('')}, {old}, {new} is {old})",
+        ]
 
     def new_object(self, s, d):
         name = self.fresh("o")
@@ -174,7 +220,11 @@ class Statements(Expressions):
 
     def delete(self, s, d):
         name = self.fresh("v")
-        out = [f"{name} = {self.int_(s, 1)}", f"emit({self.fresh('')}, {self.int_(s.block(ints=[*s.ints, name]), 2)})", f"del {name}"]
+        out = [
+            f"{name} = {self.int_(s, 1)}",
+            f"emit({self.fresh('')}, {self.int_(s.block(ints=[*s.ints, name]), 2)})",
+            f"del {name}",
+        ]
         if s.clean:
             return out
         if s.suspends:
@@ -258,7 +308,11 @@ class Statements(Expressions):
 
     def while_(self, s, d):
         count = self.fresh("w")
-        head = f"while ({count} := {count} - 1) >= 0 and {self.test(s, 2)}:" if self.choices.chance(40) else f"while {count} > 0:"
+        head = (
+            f"while ({count} := {count} - 1) >= 0 and {self.test(s, 2)}:"
+            if self.choices.chance(40)
+            else f"while {count} > 0:"
+        )
         step = [] if ":=" in head else [f"    {count} -= 1"]
         return [f"{count} = {self.choices.integer(1, 3)}", head, *step, *self.loop_body(s, d), *self.loop_else(s, d)]
 
@@ -269,17 +323,33 @@ class Statements(Expressions):
         values = self.list_(s.block(walrus=False), 2)
         n = self.choices.integer(1, 3)
         forms = [
-            (4, (*one, f"range({n})")), (4, (*one, f"{values}[:3]")), (2, (*one, f"({self.int_(s, 1)}, {self.int_(s, 1)})")),
-            (2, (*two, f"enumerate({values}[:3])")), (2, (*two, f"zip({values}[:3], range(9))")), (2, (*one, f"reversed({values}[:3])")),
-            (2, (*one, f"{{{n}, {n + 2}, {self.int_(s, 1)} % 8}}")), (2, (*one, f"map(lambda {b}: {b} + 1, {values}[:3])")),
-            (2, (*one, f"filter(lambda {b}: {b} % 2, range(5))")), (1, (*one, f"map(ord, 'ab{n}')")), (1, (*one, f"b'x{n}'")),
-            (1, (*one, f"Iter({n})")), (1, (*one, f"iter([{n}, 2, 1, 0].pop, {n})")), (1, (*one, f"sorted({values}[:3])")),
-            (1, (*one, f"deque({values}[:3])")), (1, (f"({a}, ({b}, *_))", [a, b], f"enumerate([({n}, 1), [2, 3, 4]])")),
-            (4, (*(one if self.choices.chance(60) else two), None)), (3, (*one, f"({b} + 1 for {b} in {values}[:3])")),
+            (4, (*one, f"range({n})")),
+            (4, (*one, f"{values}[:3]")),
+            (2, (*one, f"({self.int_(s, 1)}, {self.int_(s, 1)})")),
+            (2, (*two, f"enumerate({values}[:3])")),
+            (2, (*two, f"zip({values}[:3], range(9))")),
+            (2, (*one, f"reversed({values}[:3])")),
+            (2, (*one, f"{{{n}, {n + 2}, {self.int_(s, 1)} % 8}}")),
+            (2, (*one, f"map(lambda {b}: {b} + 1, {values}[:3])")),
+            (2, (*one, f"filter(lambda {b}: {b} % 2, range(5))")),
+            (1, (*one, f"map(ord, 'ab{n}')")),
+            (1, (*one, f"b'x{n}'")),
+            (1, (*one, f"Iter({n})")),
+            (1, (*one, f"iter([{n}, 2, 1, 0].pop, {n})")),
+            (1, (*one, f"sorted({values}[:3])")),
+            (1, (*one, f"deque({values}[:3])")),
+            (1, (f"({a}, ({b}, *_))", [a, b], f"enumerate([({n}, 1), [2, 3, 4]])")),
+            (4, (*(one if self.choices.chance(60) else two), None)),
+            (3, (*one, f"({b} + 1 for {b} in {values}[:3])")),
         ]
         if s.dicts:
             name = self.choices.pick(s.dicts)
-            forms += [(3, (*two, f"{name}.items()")), (2, (*one, name)), (1, (*one, f"{name}.values()")), (1, (*one, f"list({name})"))]
+            forms += [
+                (3, (*two, f"{name}.items()")),
+                (2, (*one, name)),
+                (1, (*one, f"{name}.values()")),
+                (1, (*one, f"list({name})")),
+            ]
         if s.lists:
             forms += [(2, (*one, self.choices.pick(s.lists) + "[-4:]"))]
         gens = s.calls["clean_gen"] if s.clean else s.calls["gen"] + s.calls["clean_gen"]
@@ -294,18 +364,28 @@ class Statements(Expressions):
         n = self.choices.integer(1, 3)
         if len(names) == 1:
             forms = [
-                f"itertools.chain({values}[:2], (1, {n}))", f"itertools.islice(itertools.count({n}), {n})", f"itertools.repeat({n}, {n})",
-                f"itertools.islice(itertools.cycle({values}[:2]), 3)", f"itertools.takewhile(lambda y: y < 9, {values}[:3])",
-                f"itertools.accumulate({values}[:3])", f"itertools.dropwhile(lambda y: y > 3, {values}[:3])",
-                f"itertools.starmap(mix, [({n}, 1), (2,)])", f"itertools.tee({values}[:3])[1]", f"itertools.compress('121', {values})",
-                f"itertools.chain.from_iterable([{values}[:2], range({n})])", f"itertools.filterfalse(None, [{n}, 0, 0])",
+                f"itertools.chain({values}[:2], (1, {n}))",
+                f"itertools.islice(itertools.count({n}), {n})",
+                f"itertools.repeat({n}, {n})",
+                f"itertools.islice(itertools.cycle({values}[:2]), 3)",
+                f"itertools.takewhile(lambda y: y < 9, {values}[:3])",
+                f"itertools.accumulate({values}[:3])",
+                f"itertools.dropwhile(lambda y: y > 3, {values}[:3])",
+                f"itertools.starmap(mix, [({n}, 1), (2,)])",
+                f"itertools.tee({values}[:3])[1]",
+                f"itertools.compress('121', {values})",
+                f"itertools.chain.from_iterable([{values}[:2], range({n})])",
+                f"itertools.filterfalse(None, [{n}, 0, 0])",
             ]
             forms[9] = f"itertools.compress([1, 2, 1], {values})"
         else:
             forms = [
-                f"itertools.product(range({n}), {values}[:2])", f"itertools.pairwise({values}[:4])",
-                f"itertools.zip_longest({values}[:2], range({n}), fillvalue=0)", f"itertools.combinations(range({n + 1}), 2)",
-                f"itertools.permutations(range({n}), 2)", f"((y, len(list(z))) for y, z in itertools.groupby({values}[:3]))",
+                f"itertools.product(range({n}), {values}[:2])",
+                f"itertools.pairwise({values}[:4])",
+                f"itertools.zip_longest({values}[:2], range({n}), fillvalue=0)",
+                f"itertools.combinations(range({n + 1}), 2)",
+                f"itertools.permutations(range({n}), 2)",
+                f"((y, len(list(z))) for y, z in itertools.groupby({values}[:3]))",
             ]
             if self.version >= (3, 12):
                 forms.append(f"itertools.batched(range({2 * n}), 2)")
@@ -318,7 +398,11 @@ class Statements(Expressions):
         if not self.choices.chance(chance):
             return []
         out = [self.suspension(s, 1)] if s.suspends and self.choices.chance(30) else []
-        return out + self.raise_(s, d)[-1:] if self.choices.chance(80) else out + [f"emit({self.fresh('')}, {self.int_(s, 1)} // 0)"]
+        return (
+            out + self.raise_(s, d)[-1:]
+            if self.choices.chance(80)
+            else out + [f"emit({self.fresh('')}, {self.int_(s, 1)} // 0)"]
+        )
 
     def raising_block(self, s, d, chance=70):
         inner = s.block()
@@ -351,7 +435,9 @@ class Statements(Expressions):
             name = self.fresh("e") if self.choices.chance(70) else None
             if self.version >= (3, 14) and name is None and kind.startswith("("):
                 kind = kind[1:-1]
-            head = f"except {kind} as {name}:" if name else ("except:" if kind == "BaseException" else f"except {kind}:")
+            head = (
+                f"except {kind} as {name}:" if name else ("except:" if kind == "BaseException" else f"except {kind}:")
+            )
             out += [head, *self.handler_body(s, d, name)]
         return out
 
@@ -382,7 +468,9 @@ class Statements(Expressions):
     def try_star(self, s, d):
         inner = s.block()
         out = ["try:", *indent(self.block(inner, d - 1, 0, 1)), f"    raise {self.group(inner)}"]
-        for kind in self.choices.pick([["Fault"], ["ValueError"], ["Fault", "Exception"], ["Fault", "(Ping, ValueError)"]]):
+        for kind in self.choices.pick(
+            [["Fault"], ["ValueError"], ["Fault", "Exception"], ["Fault", "(Ping, ValueError)"]]
+        ):
             name = self.fresh("e")
             out += [f"except* {kind} as {name}:", *self.handler_body(s, d, name, jumps=False, in_loop=False)]
         if self.choices.chance(30):
@@ -397,15 +485,19 @@ class Statements(Expressions):
     # -------------------------------------------------------------- managers
 
     def how(self, suspends):
-        flags = ["swallow", "fail", "refuse"] if not suspends else ["after", "before", "swallow", "fail", "refuse", "after"]
+        flags = (
+            ["swallow", "fail", "refuse"] if not suspends else ["after", "before", "swallow", "fail", "refuse", "after"]
+        )
         picked = [self.choices.pick(flags) for _ in range(self.choices.integer(0, 2 if suspends else 1))]
         if "refuse" in picked and self.choices.chance(60):
             picked.remove("refuse")
         return "".join(f", '{flag}'" for flag in dict.fromkeys(picked))
 
     def manager(self, s):
-        options = [f"Span({self.int_(s, 1)}{self.how(False)})"] * 3 + ["contextlib.suppress(Fault, KeyError)",
-                                                                      f"contextlib.nullcontext({self.int_(s, 1)})"]
+        options = [f"Span({self.int_(s, 1)}{self.how(False)})"] * 3 + [
+            "contextlib.suppress(Fault, KeyError)",
+            f"contextlib.nullcontext({self.int_(s, 1)})",
+        ]
         options += [f"{name}({self.int_(s, 1)})" for name in s.calls["cm"]] * 2
         return self.choices.pick(options)
 
@@ -419,7 +511,9 @@ class Statements(Expressions):
         return self.choices.pick(options)
 
     def async_with(self, s, d):
-        items = [f"{self.async_manager(s)} as {self.fresh('m')}" for _ in range(self.choices.weighted([(5, 1), (2, 2)]))]
+        items = [
+            f"{self.async_manager(s)} as {self.fresh('m')}" for _ in range(self.choices.weighted([(5, 1), (2, 2)]))
+        ]
         return [f"async with {', '.join(items)}:", *self.raising_block(s, d)]
 
     def exit_stack(self, s, d):
@@ -460,10 +554,15 @@ class Statements(Expressions):
         g = self.fresh("g")
         out = [f"emit({self.fresh('')}, next({g}, None))"]
         for _ in range(self.choices.integer(1, 2)):
-            move = self.choices.pick([
-                f"next({g}, {self.int_(s, 1)})", f"{g}.send({self.int_(s, 1)})", f"{g}.throw({self.error(s)})", f"{g}.close()",
-                f"[*zip({g}, range(3))]",
-            ])
+            move = self.choices.pick(
+                [
+                    f"next({g}, {self.int_(s, 1)})",
+                    f"{g}.send({self.int_(s, 1)})",
+                    f"{g}.throw({self.error(s)})",
+                    f"{g}.close()",
+                    f"[*zip({g}, range(3))]",
+                ]
+            )
             out += [f"emit({self.fresh('')}, {move})"]
             if s.suspends:
                 out.append(self.suspension(s, 1))
@@ -477,10 +576,15 @@ class Statements(Expressions):
         g = self.fresh("g")
         out = [f"emit({self.fresh('')}, await anext({g}, None))"]
         for _ in range(self.choices.integer(1, 3)):
-            move = self.choices.pick([
-                f"anext({g}, {self.int_(s, 1)})", f"{g}.asend({self.int_(s, 1)})", f"{g}.athrow({self.error(s)})", f"{g}.aclose()",
-                f"{g}.__anext__()",
-            ])
+            move = self.choices.pick(
+                [
+                    f"anext({g}, {self.int_(s, 1)})",
+                    f"{g}.asend({self.int_(s, 1)})",
+                    f"{g}.athrow({self.error(s)})",
+                    f"{g}.aclose()",
+                    f"{g}.__anext__()",
+                ]
+            )
             out += [f"emit({self.fresh('')}, await {move})"]
             if self.choices.chance(40):
                 out.append(self.suspension(s, 1))
@@ -494,7 +598,10 @@ class Statements(Expressions):
         if not s.calls["clean_agen"]:
             return self.async_for(s, d)
         g = self.fresh("ag")
-        out = [f"{g} = {self.choices.pick(s.calls['clean_agen'])}({self.int_(s, 1)})", f"emit({self.fresh('')}, await anext({g}, None))"]
+        out = [
+            f"{g} = {self.choices.pick(s.calls['clean_agen'])}({self.int_(s, 1)})",
+            f"emit({self.fresh('')}, await anext({g}, None))",
+        ]
         s.agens.append(g)
         return out + [self.suspension(s, 1)]
 
@@ -504,14 +611,18 @@ class Statements(Expressions):
         if self.choices.chance(20):
             y = self.fresh("x")
             inner = s.block(walrus=False, yields=False, ints=[*s.ints, y])
-            source = f"({self.int_(inner, 1)} async for {y} in {self.async_iterable(s.block(walrus=False), 1, comp=True)})"
+            source = (
+                f"({self.int_(inner, 1)} async for {y} in {self.async_iterable(s.block(walrus=False), 1, comp=True)})"
+            )
         return [f"async for {x} in {source}:", *self.loop_body(s, d, [x]), *self.loop_else(s, d)]
 
     # -------------------------------------------------------------- definitions
 
     def function(self, s, d):
         """A closure over the variables around, of any kind, with nonlocal."""
-        kinds = ["sync", "sync"] + (["coro", "coro", "clean_agen", "agen", "clean_gen"] if s.awaits else ["gen", "clean_gen", "gen"])
+        kinds = ["sync", "sync"] + (
+            ["coro", "coro", "clean_agen", "agen", "clean_gen"] if s.awaits else ["gen", "clean_gen", "gen"]
+        )
         kind = self.choices.pick(kinds)
         if s.clean and kind in ("gen", "agen"):
             kind = "clean_" + kind
@@ -553,7 +664,7 @@ class Statements(Expressions):
     def ending(self, s, base, x):
         if base in ("gen", "agen"):
             last = [f"yield {self.int_(s, 1)}"]
-            for i in range(self.choices.integer(0, 1)):
+            for _ in range(self.choices.integer(0, 1)):
                 last.append(f"{self.fresh('y')} = yield {self.leaf(s.block(kind='sync'))}")
             return last + ([f"return {self.int_(s, 1)}"] if base == "gen" else [])
         return [f"return {self.int_(s, 2)}"]
@@ -568,29 +679,53 @@ class Statements(Expressions):
             inner.ints.append("self.n")
         out += [f"    def add(self, {n}):", f"        return super().add({self.int_(sync, 1)}) + {self.int_(sync, 1)}"]
         if self.choices.chance(70):
-            out += [f"    async def aadd(self, {n}):", f"        {n} = await super().aadd({self.int_(coro, 1)})",
-                    *indent(indent(self.block(coro, min(d, 2) - 1, 1, 1))), f"        return {n} + {self.int_(coro, 1)}"]
+            out += [
+                f"    async def aadd(self, {n}):",
+                f"        {n} = await super().aadd({self.int_(coro, 1)})",
+                *indent(indent(self.block(coro, min(d, 2) - 1, 1, 1))),
+                f"        return {n} + {self.int_(coro, 1)}",
+            ]
         if self.choices.chance(50):
-            out += [f"    def gadd(self, {n}):", f"        return (yield from super().gadd({self.int_(gen, 1)})) + {self.int_(gen, 1)}"]
+            out += [
+                f"    def gadd(self, {n}):",
+                f"        return (yield from super().gadd({self.int_(gen, 1)})) + {self.int_(gen, 1)}",
+            ]
         s.calls["class"].append(name)
         if not s.level:
             return out
         obj = self.fresh("o")
         s.objs.append(obj)
-        return out + [f"{obj} = {name}({self.int_(s, 1)})", f"emit({self.fresh('')}, {self.method_call(s.block(objs=[obj]), 1)})"]
+        return out + [
+            f"{obj} = {name}({self.int_(s, 1)})",
+            f"emit({self.fresh('')}, {self.method_call(s.block(objs=[obj]), 1)})",
+        ]
 
     # -------------------------------------------------------------- match
 
     def match(self, s, d):
         x, y = self.fresh("x"), self.fresh("y")
-        subject, cases = self.choices.pick([
-            (f"{self.int_(s, 2)}", ["0 | 1 | 2", f"int({x}) if {self.test(s, 1)}", "_"]),
-            (f"[{self.int_(s, 1)}, *{self.list_(s, 1)}]", [f"[{x}]", f"[{x}, {y}] if {self.test(s, 1)}", f"[{x}, *_]"]),
-            (f"{{'k': {self.int_(s, 1)}, 'z': {self.int_(s, 1)}}}", [f"{{'k': 1, 'z': {x}}}", f"{{'z': int({x})}} if {self.test(s, 1)}", "_"]),
-            (f"Pair({self.int_(s, 1)}, {self.int_(s, 1)})", [f"Pair(0, {x})", f"Pair(a={x}, b={y}) if {self.test(s, 1)}", "_"]),
-        ])
+        subject, cases = self.choices.pick(
+            [
+                (f"{self.int_(s, 2)}", ["0 | 1 | 2", f"int({x}) if {self.test(s, 1)}", "_"]),
+                (
+                    f"[{self.int_(s, 1)}, *{self.list_(s, 1)}]",
+                    [f"[{x}]", f"[{x}, {y}] if {self.test(s, 1)}", f"[{x}, *_]"],
+                ),
+                (
+                    f"{{'k': {self.int_(s, 1)}, 'z': {self.int_(s, 1)}}}",
+                    [f"{{'k': 1, 'z': {x}}}", f"{{'z': int({x})}} if {self.test(s, 1)}", "_"],
+                ),
+                (
+                    f"Pair({self.int_(s, 1)}, {self.int_(s, 1)})",
+                    [f"Pair(0, {x})", f"Pair(a={x}, b={y}) if {self.test(s, 1)}", "_"],
+                ),
+            ]
+        )
         out = [f"match {subject}:"]
         for pattern in cases:
             bound = [v for v in (x, y) if v in pattern.split(" if ")[0]]
-            out += [f"    case {pattern}:", *indent(self.nested(s, d, 1, 2, ints=[*s.ints, *bound], own=[*s.own, *bound]))]
+            out += [
+                f"    case {pattern}:",
+                *indent(self.nested(s, d, 1, 2, ints=[*s.ints, *bound], own=[*s.own, *bound])),
+            ]
         return out

@@ -1,4 +1,5 @@
 """The fuzzer itself: its programs are legal, deterministic and varied; it finds what is wrong, and only that."""
+
 import os
 import pickle
 import random
@@ -33,7 +34,7 @@ def test_programs_of_older_pythons_stay_legal(version):
 @pytest.mark.filterwarnings("ignore")
 def test_replay_agrees(folder):
     """An adapter that only runs a program again finds nothing: programs depend on nothing but their inputs."""
-    session = Session("replay", folder, seed=1, fresh_share=4, minimising=False)
+    session = Session("replay", folder, seed=1, fresh_share=4, minimise_seconds=0)
     session.run(range(120))
     assert session.wrong == []
     assert session.points > 500
@@ -41,7 +42,7 @@ def test_replay_agrees(folder):
 
 @pytest.mark.filterwarnings("ignore")
 def test_every_kind_of_place_is_suspended_in(folder):
-    session = Session("identity", folder, seed=2, modes=["every"], minimising=False, fresh_share=0)
+    session = Session("identity", folder, seed=2, modes=["every"], minimise_seconds=0, fresh_share=0)
     session.run(range(600))
     shares = session.shares()
     assert {name: shares[name] for name in EXPECTED if shares[name] < 2} == {}
@@ -58,7 +59,7 @@ class Forgetful(runner.Replay):
 @pytest.mark.filterwarnings("ignore")
 def test_a_wrong_adapter_is_found_and_the_program_minimised(folder, monkeypatch):
     monkeypatch.setitem(runner.ADAPTERS, "forgetful", Forgetful)
-    session = Session("forgetful", folder, seed=3, modes=["every"], minimising=False, fresh_share=0)
+    session = Session("forgetful", folder, seed=3, modes=["every"], minimise_seconds=0, fresh_share=0)
     session.run(range(5))
     assert session.wrong
     wrong = session.wrong[0]

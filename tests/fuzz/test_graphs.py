@@ -1,4 +1,5 @@
-"""Random object graphs round-trip with their identities: shared and cyclic, through frames, cells, closures, exceptions."""
+"""Random object graphs round-trip with their identities: shared and cyclic, through frames, cells, exceptions."""
+
 import types
 import warnings
 
@@ -40,7 +41,7 @@ def test_graphs_keep_structure_and_identity(spec):
         nodes, again = Graph(spec).nodes, Graph(spec).nodes
         assert_isomorphic(nodes, again)
         copy = round_trip(nodes)
-        assert_isomorphic(again, nodes)                 # dumping has not disturbed the original
+        assert_isomorphic(again, nodes)  # dumping has not disturbed the original
         resumed(assert_isomorphic(again, copy), again)
 
 
