@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import gc
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -49,6 +49,7 @@ class Switch:
     """An iterator that first gives items of its own and then, switched over, is another iterator."""
 
     __slots__ = ("__next__", "group", "rest")
+    __next__: Callable[[], Any]
 
     def __init__(self, first: Iterable[Any]) -> None:
         self.__next__ = partial(next, iter(first))
@@ -68,6 +69,7 @@ class Call:
     """A callable that first gives results of its own and then, switched over, is another callable."""
 
     __slots__ = ("__call__", "rest")
+    __call__: Callable[..., Any]
 
     def __init__(self, results: Iterable[Any]) -> None:
         self.__call__ = partial(next, iter(results))  # what it is called with becomes the default of next()
