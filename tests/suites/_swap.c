@@ -19,6 +19,7 @@
 #  include "internal/pycore_interpframe.h"
 #  include "internal/pycore_stackref.h"
 #  include "internal/pycore_genobject.h"
+#  include "internal/pycore_tstate.h"
 #endif
 #include <stddef.h>
 
@@ -111,6 +112,11 @@ raise_recursion_limit(PyThreadState *tstate, int by)
 static void
 call_back(PyThreadState *tstate, PyObject *gen, PyObject *created)
 {
+#if PY_VERSION_HEX >= 0x030f0000
+    /* whether the frame yielded or returned is told through the thread state, which the callback's generators change */
+    __typeof__(((_PyThreadStateImpl *)tstate)->generator_return_kind) kind =
+        ((_PyThreadStateImpl *)tstate)->generator_return_kind;
+#endif
     busy = 1;
     PyThreadState_EnterTracing(tstate);
     raise_recursion_limit(tstate, 400);
@@ -122,9 +128,34 @@ call_back(PyThreadState *tstate, PyObject *gen, PyObject *created)
         PyErr_WriteUnraisable(callback);
     }
     Py_XDECREF(done);
+#if PY_VERSION_HEX >= 0x030f0000
+    ((_PyThreadStateImpl *)tstate)->generator_return_kind = kind;
+#endif
     raise_recursion_limit(tstate, -400);
     PyThreadState_LeaveTracing(tstate);
     busy = 0;
+}
+
+/* An async generator at a yield: asend() will clear ag_running_async right after this; let it be seen as it will be. */
+static int
+at_yield(PyObject *gen, PyObject *result)
+{
+    return PyAsyncGen_CheckExact(gen) && !strcmp(Py_TYPE(result)->tp_name, "async_generator_wrapped_value");
+}
+
+static void
+call_back_suspended(PyThreadState *tstate, PyObject *gen, PyObject *result)
+{
+    PyAsyncGenObject *ag = (PyAsyncGenObject *)gen;
+    int clear = at_yield(gen, result);
+    __typeof__(ag->ag_running_async) running = ag->ag_running_async;
+    if (clear) {
+        ag->ag_running_async = 0;
+    }
+    call_back(tstate, gen, Py_False);
+    if (clear) {
+        ag->ag_running_async = running;
+    }
 }
 
 static PyObject *
@@ -145,7 +176,7 @@ evaluate(PyThreadState *tstate, Frame *frame, int throwing)
         PyObject *gen = (PyObject *)((char *)frame - offset);
         if (is_suspended(gen)) {
             suspensions++;
-            call_back(tstate, gen, Py_False);
+            call_back_suspended(tstate, gen, result);
         }
     }
     else if (makes && is_frame_object_type(result) && state_of(result) == FRAME_CREATED) {

@@ -38,11 +38,18 @@ def on(*minors: int) -> frozenset[tuple[int, int]]:
 
 
 ANOTHER_CODE = "compares gi_code with the code of the function: a resume twin is another code object"
+CODE_REUSED = "makes a function of gi_code and calls it: a resume twin's code takes no arguments"
 
-EXCLUSIONS: list[Exclusion] = []
+SYNTAX = "test.test_generators.__test__.syntax"
+MODIFY = "test.test_generators.ModifyUnderlyingIterableTest"
+
+EXCLUSIONS: list[Exclusion] = [
+    Exclusion(f"{MODIFY}.test_new_gen_from_gi_code", on(14, 15), CODE_REUSED),
+]
 
 EXAMPLES: list[ExcludedExample] = [
-    ExcludedExample("test.test_generators.__test__.syntax", "g.gi_code is f.__code__\n", 1, "False\n", None, ANOTHER_CODE),
+    ExcludedExample(SYNTAX, "g.gi_code is f.__code__\n", 0, "False\n", None, ANOTHER_CODE),
+    ExcludedExample(SYNTAX, "g.gi_code is f.__code__\n", 1, "False\n", None, ANOTHER_CODE),
 ]
 
 

@@ -28,6 +28,7 @@ from types import ModuleType
 from typing import Any
 
 from pstore import _frames
+from pstore._frames.access import abandon_one
 
 ROUNDS = 2      # the second time what is captured is a frame that has been rebuilt and not run since
 
@@ -90,11 +91,13 @@ class Recapturer:
         return taken
 
     def __call__(self, gen: Any, created: bool) -> None:
-        if all(self._recapture(gen) for _ in range(ROUNDS)):
-            if created:
-                self.counts.unstarted += 1
-            else:
-                self.counts.suspended += 1
+        _frames.start_of_load()
+        try:
+            done = all(self._recapture(gen) for _ in range(ROUNDS))
+        finally:
+            _frames.end_of_load()   # forgets the asend() that drives a rebuilt async generator: the original's goes on
+        self.counts.unstarted += done and created
+        self.counts.suspended += done and not created
 
     def _recapture(self, gen: Any) -> bool:
         stage = "capture"
@@ -111,7 +114,7 @@ class Recapturer:
             self._problem("swap", gen, str(error))
             return False
         finally:
-            _frames.abandon(twin)
+            abandon_one(twin)   # it alone: what it holds lives on
         return self._compare(gen, rows)
 
     def _compare(self, gen: Any, rows: list[tuple[int, object, object]]) -> bool:

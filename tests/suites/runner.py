@@ -29,6 +29,7 @@ FURTHER = (     # not asked for, but cheap
 )
 OTHER_NAMES = {"test_yield_from": ("test_pep380",)}     # as the suite was called before
 SUITE_SECONDS = 300
+PROCESS = "(process, outside of any test)"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -138,7 +139,7 @@ def run_module(module: str, extension: Path, *flags: str, seconds: float = SUITE
             whole.altered += [row for row in log.altered if row not in whole.altered]
             stuck = log.running is None or time.monotonic() > deadline
             if not log.done:
-                whole.ended[log.running or f"{module} (process)"] = {"status": "crashed", "message": trouble}
+                whole.ended[log.running or PROCESS] = {"status": "crashed", "message": trouble}
             whole.done = log.done or stuck
     return whole
 
@@ -170,6 +171,8 @@ def compare(suite: str, module: str, plain: Log, recaptured: Log) -> Outcome:
     for test, row in before.items():
         if row["status"] == "skipped":
             outcome.skipped_by_python[test] = row["message"]
+        elif test == PROCESS:
+            outcome.failed[test] = f"without recapture: {row['message']}"
         elif row["status"] != "passed":
             outcome.fails_without_pstore[test] = _last_line(row["message"])
         else:
