@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import reprlib
 from asyncio.tasks import _GatheringFuture  # type: ignore[attr-defined]  # gather's result has no public name
 from collections.abc import Callable, Generator
@@ -24,6 +25,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._store import graph
+from ..errors import UnsupportedValue
 
 if TYPE_CHECKING:
     from .loop import DurableLoop
@@ -270,25 +272,15 @@ class FutureAwait:
 _ForeignState = dict[str, Any]
 
 
-class _NoLoop:
-    """The loop of a future while it is being loaded: a frame may ask for its awaitable before its state is there."""
-
-    def get_debug(self) -> bool:
-        return False
-
-
-_NO_LOOP: Any = _NoLoop()
-
-
-def _new_future(cls: type[asyncio.Future[Any]]) -> asyncio.Future[Any]:
+def _new_future(cls: type[asyncio.Future[Any]], loop: Any) -> asyncio.Future[Any]:
+    # Complete as to C, as a frame may ask for its awaitable before its state is there. The loop may be without state.
     future = cls.__new__(cls)
-    asyncio.Future.__init__(future, loop=_NO_LOOP)
+    asyncio.Future.__init__(future, loop=loop)
     return future
 
 
 def _reduce_future(future: Any) -> tuple[Any, ...]:
     state: _ForeignState = {
-        "loop": future._loop,
         "state": future._state,
         "result": future._result if future._state == FINISHED and future._exception is None else None,
         "exception": future._exception,
@@ -298,11 +290,10 @@ def _reduce_future(future: Any) -> tuple[Any, ...]:
         "unseen": future._log_traceback,
         "attributes": object.__getstate__(future) or {},  # the C class shows no __dict__
     }
-    return _new_future, (type(future),), state, None, None, _restore_future
+    return _new_future, (type(future), future._loop), state, None, None, _restore_future
 
 
 def _restore_future(future: asyncio.Future[Any], state: _ForeignState) -> None:
-    asyncio.Future.__init__(future, loop=state["loop"])
     for name, value in state["attributes"].items():
         setattr(future, name, value)
     # Made done before the callbacks are put in: those of a future that was done ran, or wait, in the loop.
@@ -320,10 +311,38 @@ def _restore_future(future: asyncio.Future[Any], state: _ForeignState) -> None:
     future._asyncio_future_blocking = state["blocking"]
 
 
-def register() -> None:
-    """Tell the graph how asyncio's own futures are stored."""
-    graph.register(asyncio.Future, _reduce_future)
-    graph.register(_GatheringFuture, _reduce_future)
+class _NoLoop:
+    """For a future that is done at once."""
+
+    def get_debug(self) -> bool:
+        return False
 
 
-register()
+def _finished_await() -> Any:
+    loop: Any = _NoLoop()
+    future: asyncio.Future[None] = asyncio.Future(loop=loop)
+    future.set_result(None)
+    awaitable = future.__await__()
+    next(awaitable, None)
+    return awaitable
+
+
+def _await(future: asyncio.Future[Any]) -> Any:
+    return future.__await__()
+
+
+def _reduce_await(awaitable: Any) -> tuple[Any, ...]:
+    # A new one serves: it asks the future, and gives it to the task again only while it is pending.
+    futures = [item for item in gc.get_referents(awaitable) if asyncio.isfuture(item)]
+    return (_await, (futures[0],)) if futures else (_finished_await, ())
+
+
+def _reduce_task(task: asyncio.Task[Any]) -> tuple[Any, ...]:
+    reason = "asyncio keeps its state where it cannot be read"
+    raise UnsupportedValue("asyncio.Task", reason, "make tasks with asyncio.create_task, not with asyncio.Task")
+
+
+graph.register(asyncio.Future, _reduce_future)
+graph.register(_GatheringFuture, _reduce_future)
+graph.register(type(_finished_await()), _reduce_await)
+graph.register(asyncio.Task, _reduce_task)

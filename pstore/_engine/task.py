@@ -264,10 +264,10 @@ class Task(Future[T]):
     # -- storing, showing
 
     def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        state.update((name, getattr(self, name)) for name in Task.__slots__)
-        if self.done():
-            state["_coro"] = None
+        # The coroutine first, so that the path to what cannot be stored leads through it, not through callbacks.
+        state = {"id": self.id, "_coro": None if self.done() else self._coro, **super().__getstate__()}
+        for name in Task.__slots__:
+            state.setdefault(name, getattr(self, name))
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

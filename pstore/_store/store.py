@@ -6,7 +6,7 @@ The graph is kept in one record: a `Persistent` shell whose ZODB state is
 
     format      int, `RECORD_FORMAT`
     checksum    int, ``zlib.crc32(body)``
-    body        bytes, `graph.dumps` of the pair (root mapping, parts mapping)
+    body        bytes, `graph.dumps` of the pair (parts mapping, root mapping)
     references  tuple of the records that the body refers to, so that pack and GC see them; empty as long as there is
                 one record
 
@@ -30,9 +30,9 @@ from persistent import Persistent
 from transaction import TransactionManager
 from ZODB.POSException import ReadOnlyError
 
-from ..errors import FormatError, NotAStore, StoreClosed, StoreCorrupt, StoreReadOnly
+from ..errors import FormatError, NotAStore, StoreClosed, StoreCorrupt, StoreReadOnly, UnsupportedValue
 from . import graph
-from .abandon import abandon_graph
+from pstore._frames import abandon
 from .storages import open_storage
 
 __all__ = ["RECORD_FORMAT", "Record", "Store"]
@@ -144,7 +144,11 @@ class Store:
         self._check_open()
         if self._read_only:
             raise StoreReadOnly(self.name)
-        return self.write(graph.dumps((self.root, self.parts)), note)
+        try:
+            body = graph.dumps((self.parts, self.root))
+        except UnsupportedValue as error:
+            raise type(error)(error.type_name, error.reason, error.remedy, _as_seen(error.path)) from error
+        return self.write(body, note)
 
     def write(self, body: bytes, note: str | None = None) -> bytes:
         """Commit `body`, which `graph.dumps` made; writes nothing if it is what is stored already."""
@@ -170,7 +174,7 @@ class Store:
         """Close the database.  What was not persisted is lost; nothing of it is run.  Calling it twice does no harm."""
         if not self._closed:
             self._closed = True
-            abandon_graph(self.root, self.parts)
+            abandon(self.root, self.parts)
             self._connection.close()
             self._db.close()
 
@@ -202,9 +206,17 @@ class Store:
             if record is None and len(names):
                 raise NotAStore(self.name, "it is a ZODB database, but not one of pstore's")
             body = None if record is None else self._read(record)
-        root, parts = ({}, {}) if body is None else graph.loads(body)
-        abandon_graph(self.root, self.parts)
+        parts, root = ({}, {}) if body is None else graph.loads(body)
+        abandon(self.root, self.parts)
         self._record, self.root, self.parts = record, root, parts
+
+
+def _as_seen(path: str) -> str:
+    """Turn a path from the pair that is stored into one from what users know."""
+    for stored, seen in (("root[1]", "root"), ("root[0]['loop'].", ""), ("root[0]", "parts")):
+        if path.startswith(stored):
+            return seen + path[len(stored) :]
+    return path
 
 
 def _name_of(uri_or_storage: Any) -> str:
