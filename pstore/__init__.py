@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from ._engine.effects import now, step, step_key
-from ._engine.engine import Engine, open  # noqa: A004  # pstore.open, as gzip.open
-from ._engine.outbox import Retry
-from ._store.store import Store
+from pstore._engine.effects import now, step, step_key
+from pstore._engine.engine import Engine, open  # noqa: A004  # pstore.open, as gzip.open
+from pstore._engine.outbox import Retry
+from pstore._frames import abandon
+from pstore._store.graph import dumps, loads
+from pstore._store.store import Store
 
-__all__ = ["Engine", "Retry", "Store", "now", "open", "step", "step_key"]
+__all__ = ["Engine", "Retry", "Store", "abandon", "dumps", "loads", "now", "open", "step", "step_key"]

@@ -12,16 +12,16 @@ import sys
 import types
 from typing import Any
 
-from .._frames.access import abandon_one
+from pstore._frames.access import abandon_one
 
-__all__ = ["abandon_graph"]
+__all__ = ["abandon"]
 
 # Code, not state: reached from functions and instances, never part of what is let go.
 _NOT_ENTERED = (type, types.ModuleType, types.CodeType, types.BuiltinFunctionType)
 _CHUNK = 1000
 
 
-def abandon_graph(*roots: Any) -> int:
+def abandon(*roots: Any) -> int:
     """Mark all that is reachable from `roots`; gives how many objects were marked."""
     seen = {id(module.__dict__) for module in list(sys.modules.values()) if isinstance(module, types.ModuleType)}
     seen.add(id(seen))

@@ -1,0 +1,34 @@
+"""Suspended frames as data: capture, rebuild, and the reducers for what frames hold (layer 1).
+
+It imports the standard library, `bytecode` and `pstore.errors`; it knows nothing of databases and event loops.
+
+==============  =====================================================================================================
+module          owns
+==============  =====================================================================================================
+`layout`        what differs between CPython 3.11 ... 3.15, as named capabilities
+`access`        reading interpreter memory; the finalised bit
+`names`         finding modules, functions and classes by name
+`codes`         identity of a code object: reference, fingerprint, source; detecting that it changed
+`suspension`    what a code object looks like where it can be suspended
+`locations`     the encodings of location and exception tables
+`twins`         code that brings a new frame to where a stored one stood
+`reading`       suspended frame -> record
+`making`        record -> suspended frame
+`frames`        the reducers of frames; the same in memory
+`finalisers`    letting a graph go without running any of it
+`functions`     functions, closures, cells, methods, modules, code objects
+`classes`       classes by name and by value
+`exceptions`    exceptions with their chain and traceback
+`awaitables`    asend(), athrow(), aclose(), anext() objects, coroutine wrappers
+`iterators`     built-in iterators; `containers`: those of dict, set, deque; `standins`: helpers of both
+`reducers`      the table of them all
+`stored`        the names that stored bytes call
+==============  =====================================================================================================
+"""
+
+from pstore._frames.finalisers import abandon
+from pstore._frames.frames import capture, driver_of, rebuild
+from pstore._frames.making import end_of_load, start_of_load
+from pstore._frames.reducers import reducer_of, register
+
+__all__ = ["abandon", "capture", "driver_of", "end_of_load", "rebuild", "reducer_of", "register", "start_of_load"]

@@ -1,0 +1,313 @@
+"""Record -> suspended frame (layer 1).
+
+Owns: making frames from twins, in two phases so that a graph may run in a cycle through a frame: a *shell* is made
+first (and known to the unpickler's memo), and *filled* with its state when that has been read.  Neither runs any of
+the user's code (invariant I2).  A frame that was not started has one phase: it is made with its state.
+
+An async generator that was suspended in an await is made under way: the asend() or aclose() object that drives it is
+created with the shell, and handed to whoever holds it (:func:`driving`) until :func:`end_of_load`.  An athrow() that is
+under way behaves as an asend() from its first suspension on, and comes back as one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import AsyncGeneratorType, CodeType, CoroutineType, FunctionType, GeneratorType
+from typing import Any
+
+from pstore._frames import codes, twins
+from pstore._frames.access import abandon_one
+from pstore._frames.codes import CodeIdentity
+from pstore._frames.stored import stored
+from pstore._frames.twins import Shape
+from pstore.errors import FormatError, RebuildError
+
+__all__ = ["driving", "end_of_load", "function_of_twin", "make", "no_first_iteration", "start_of_load", "take_driver"]
+
+_DIGEST = 16  # bytes of a key that stand for the code; the rest is the shape
+
+
+@dataclass(slots=True)
+class _Maker:
+    """Makes frames of one shape: `call` is the twin's function, `holder` what a created frame takes its state from."""
+
+    call: FunctionType
+    holder: list[Any]
+    mode: str
+    identity: CodeIdentity | None
+
+
+_makers: dict[bytes, _Maker] = {}
+_twins_by_value: dict[bytes, twins.Twin] = {}
+CACHE_LIMIT = 20_000
+
+
+def function_of_twin(code: CodeType, shape: Shape, namespace: dict[str, Any]) -> tuple[FunctionType, list[Any]]:
+    """A function that makes frames of that shape, and the list through which a created frame gets its state."""
+    twin = twins.make_twin(code, shape)
+    return twin.function(namespace), twin.holder
+
+
+def _maker(key: bytes, encoded: bytes) -> _Maker:
+    """The maker for code that is found by reference.
+
+    Raises:
+        CodeNotFound, CodeChanged, FormatError: as `codes.find`.
+    """
+    maker = _makers.get(key)
+    if maker is not None and maker.identity is not None and maker.identity.is_current():
+        return maker
+    identity = codes.find(key[:_DIGEST], encoded)
+    shape = _shape(key)
+    function, holder = function_of_twin(identity.code, shape, identity.namespace or {})
+    if len(_makers) >= CACHE_LIMIT:
+        _makers.clear()
+    maker = _makers[key] = _Maker(function, holder, shape.mode, identity)
+    return maker
+
+
+def _maker_by_value(key: bytes, function: FunctionType) -> _Maker:
+    """The maker for code that is stored by value: its function came with the record."""
+    twin = _twins_by_value.get(key)
+    if twin is None:
+        if len(_twins_by_value) >= CACHE_LIMIT:
+            _twins_by_value.clear()
+        twin = _twins_by_value[key] = twins.make_twin(function.__code__, _shape(key))
+    return _Maker(twin.function(function.__globals__), twin.holder, _shape(key).mode, None)
+
+
+def _shape(key: bytes) -> Shape:
+    try:
+        return Shape.decode(key[_DIGEST:])
+    except ValueError as error:
+        raise FormatError(f"the place of a stored frame is damaged: {error}") from error
+
+
+def make(maker_call: FunctionType, holder: list[Any], mode: str, state: tuple[Any, ...]) -> Any:
+    """A whole frame in one go, from live values."""
+    if mode == twins.CREATED:
+        return _created(maker_call, holder, state)
+    if mode == twins.SUSPENDED:
+        gen = maker_call()
+        gen.send(None)
+        gen.send(state)
+        return gen
+    gen = _start_async(maker_call, mode)
+    fill_async(gen, state)
+    return gen
+
+
+# ---------------------------------------------------------------- generators and coroutines
+
+
+@stored
+def frame(key: bytes, encoded: bytes, name: str | None = None, qualname: str | None = None) -> Any:
+    """Shell of a suspended generator or coroutine whose code is found by reference."""
+    gen = _maker(key, encoded).call()
+    gen.send(None)
+    if name is not None:
+        gen.__name__, gen.__qualname__ = name, qualname
+    return gen
+
+
+@stored
+def frame_of_function(key: bytes, function: FunctionType, name: str | None = None, qualname: str | None = None) -> Any:
+    """Shell of a suspended generator or coroutine whose function is stored by value."""
+    gen = _maker_by_value(key, function).call()
+    gen.send(None)
+    if name is not None:
+        gen.__name__, gen.__qualname__ = name, qualname
+    return gen
+
+
+@stored
+def fill(gen: Any, state: tuple[Any, ...]) -> None:
+    """Second phase: the state goes in, and the frame stands where the stored one stood."""
+    gen.send(state)
+
+
+# ---------------------------------------------------------------- not started, finished
+
+
+@stored
+def created(
+    key: bytes, encoded: bytes, state: tuple[Any, ...], name: str | None = None, qualname: str | None = None
+) -> Any:
+    """A generator, coroutine or async generator that has not been started; code found by reference."""
+    maker = _maker(key, encoded)
+    return _named(_created(maker.call, maker.holder, state), name, qualname)
+
+
+@stored
+def created_of_function(
+    key: bytes, function: FunctionType, state: tuple[Any, ...], name: str | None = None, qualname: str | None = None
+) -> Any:
+    """A generator, coroutine or async generator that has not been started; its function is stored by value."""
+    maker = _maker_by_value(key, function)
+    return _named(_created(maker.call, maker.holder, state), name, qualname)
+
+
+def _named(gen: Any, name: str | None, qualname: str | None) -> Any:
+    if name is not None:
+        gen.__name__, gen.__qualname__ = name, qualname
+    return gen
+
+
+def _created(call: FunctionType, holder: list[Any], state: tuple[Any, ...]) -> Any:
+    with _holding:
+        holder[:] = (state,)
+        gen = call()
+        holder.clear()
+    _load.unstarted.append(gen)
+    return gen
+
+
+_holding = threading.Lock()
+
+
+class _Load(threading.local):
+    """What only the loads under way in this thread need.
+
+    Attributes:
+        depth: loads within loads.
+        under_way: id of an async generator made in this load -> (itself, the awaitable that drives it).
+        unstarted: frames made that were never started.  In a cyclic graph the unpickler may make one twice and drop
+            the other: dropping it must not warn that a coroutine was never awaited.
+    """
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.under_way: dict[int, tuple[Any, Any]] = {}
+        self.unstarted: list[Any] = []
+
+
+_load = _Load()
+
+
+def start_of_load() -> None:
+    """Called before every load."""
+    _load.depth += 1
+
+
+def end_of_load() -> None:
+    """Forget what only the load needed.  Called after every load, also a failed one."""
+    _load.depth -= 1
+    if _load.depth:
+        return
+    _load.under_way.clear()
+    while _load.unstarted:
+        gen = _load.unstarted.pop()
+        if sys.getrefcount(gen) == 2:  # `gen` and the call's argument: nobody else has it
+            abandon_one(gen)
+
+
+@stored
+def finished_frame(kind: str, name: str, qualname: str) -> Any:
+    """A generator, coroutine or async generator that has run to its end."""
+    gen = _named(_ENDED[kind](), name, qualname)
+    if kind == "async_generator":
+        try:
+            gen.aclose().send(None)
+        except StopIteration:
+            pass
+    else:
+        gen.close()
+    return gen
+
+
+def _generator() -> Any:
+    yield
+
+
+async def _coroutine() -> Any: ...
+
+
+async def _async_generator() -> Any:
+    yield
+
+
+_ENDED = {"generator": _generator, "coroutine": _coroutine, "async_generator": _async_generator}
+ENDED_KINDS = {GeneratorType: "generator", CoroutineType: "coroutine", AsyncGeneratorType: "async_generator"}
+
+
+# ---------------------------------------------------------------- async generators
+
+@stored
+def async_frame(key: bytes, encoded: bytes, name: str | None = None, qualname: str | None = None) -> Any:
+    """Shell of a suspended async generator whose code is found by reference."""
+    maker = _maker(key, encoded)
+    return _named(_start_async(maker.call, maker.mode), name, qualname)
+
+
+@stored
+def async_frame_of_function(
+    key: bytes, function: FunctionType, name: str | None = None, qualname: str | None = None
+) -> Any:
+    """Shell of a suspended async generator whose function is stored by value."""
+    maker = _maker_by_value(key, function)
+    return _named(_start_async(maker.call, maker.mode), name, qualname)
+
+
+def _start_async(call: FunctionType, mode: str) -> Any:
+    with no_first_iteration():
+        gen = call()
+        _until_yield(gen.asend(None), None)
+        if mode in (twins.IN_AWAIT, twins.IN_CLOSE, twins.CLOSED_AT_YIELD):
+            driver = gen.asend(None) if mode == twins.IN_AWAIT else gen.aclose()
+            driver.send(None)
+            _load.under_way[id(gen)] = (gen, driver)
+    return gen
+
+
+@contextlib.contextmanager
+def no_first_iteration() -> Iterator[None]:
+    """Keep the hook for first iterations out: what is rebuilt was first iterated long ago.
+
+    The finaliser hook of this thread is taken over by what is rebuilt.
+    """
+    firstiter = sys.get_asyncgen_hooks().firstiter
+    sys.set_asyncgen_hooks(firstiter=None)
+    try:
+        yield
+    finally:
+        sys.set_asyncgen_hooks(firstiter=firstiter)
+
+
+def _until_yield(awaitable: Any, value: Any) -> None:
+    try:
+        awaitable.send(value)
+    except StopIteration:
+        return
+    raise RebuildError("an async generator did not come to its yield")
+
+
+@stored
+def fill_async(gen: Any, state: tuple[Any, ...]) -> None:
+    """Second phase of an async generator."""
+    under_way = _load.under_way.get(id(gen))
+    if under_way is None:
+        _until_yield(gen.asend(state), None)
+        return
+    try:
+        under_way[1].send(state)
+    except RuntimeError:
+        # aclose() says that GeneratorExit was ignored: that is how the stored one came to stand at a yield
+        del _load.under_way[id(gen)]
+
+
+@stored
+def driving(gen: Any) -> Any:
+    """The awaitable that drives an async generator made in this load, which is suspended in an await."""
+    try:
+        return _load.under_way[id(gen)][1]
+    except KeyError:
+        raise FormatError("an awaitable drives an async generator that is not suspended in an await") from None
+
+
+def take_driver(gen: Any) -> Any:
+    """As :func:`driving`, for a frame rebuilt in memory, once; None when nothing drives it."""
+    return _load.under_way.pop(id(gen), (None, None))[1]

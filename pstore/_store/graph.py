@@ -1,0 +1,159 @@
+"""An object graph <-> bytes (layer 2).
+
+Owns: :func:`dumps` and :func:`loads`, the serialiser that everything else is built on.
+
+Format 1 (invariant I9)::
+
+    b"pstore1\\n"                 8 bytes; the digit is the version of this format
+    a pickle of protocol 5        the standard library's, whose reduce values call the functions of
+                                  `pstore._frames.stored`, and those alone, for all that pickle would refuse
+
+The C pickler does the work.  Where it would recurse too deeply, `walk` writes the same without recursion; where it
+meets something that cannot be stored, `walk` finds the way to it for the message.  Nothing is written in that case.
+
+The namespace of a module is code: when the graph leads to the dict itself (as the globals of a function made by `exec`
+lead to that of `builtins`), it is stored by the module's name.
+
+Loading runs code that the bytes name: load only what you trust.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+from importlib.machinery import ModuleSpec
+from typing import Any
+
+from pstore._frames import end_of_load, reducer_of, register, start_of_load
+from pstore._frames.names import find_module
+from pstore._frames.stored import stored
+from pstore._store.walk import Walk, refusal
+from pstore.errors import CodeNotFound, FormatError, PstoreError, RebuildError
+
+__all__ = ["HEADER", "dumps", "loads", "register"]
+
+HEADER = b"pstore1\n"
+_PROTOCOL = 5
+
+
+class _Pickler(pickle.Pickler):
+    def reducer_override(self, obj: Any) -> Any:
+        reducer = reducer_of[type(obj)]
+        return reducer(obj) if reducer is not None else NotImplemented
+
+
+def dumps(obj: Any) -> bytes:
+    """Store an object graph, suspended generators, coroutines and async generators included.
+
+    The graph is not disturbed; suspended frames can go on.  No user code runs, but for ``__reduce__`` and
+    ``__getstate__`` methods.
+
+    Raises:
+        UnsupportedValue: something in the graph cannot be stored faithfully; the error names the path to it.
+    """
+    buffer = io.BytesIO()
+    buffer.write(HEADER)
+    pickler = _Pickler(buffer, _PROTOCOL)
+    try:
+        pickler.dump(obj)
+    except Exception:
+        return _slowly(obj)
+    return buffer.getvalue()
+
+
+def loads(data: bytes | bytearray | memoryview) -> Any:
+    """Bring back what :func:`dumps` stored.  No code of a suspended frame runs before it is resumed.
+
+    Raises:
+        FormatError: `data` is not pstore's, is damaged, or of another format or Python version.
+        CodeNotFound, CodeChanged: code that it refers to is not there, or is other code.
+    """
+    view = memoryview(data)
+    if view[: len(HEADER)] != HEADER:
+        raise _not_ours(bytes(view[: len(HEADER)]))
+    start_of_load()
+    try:
+        return pickle.loads(view[len(HEADER) :])
+    except PstoreError:
+        raise
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise CodeNotFound("what the bytes name", str(error)) from error
+    except (pickle.UnpicklingError, EOFError, IndexError, KeyError, UnicodeDecodeError, OverflowError) as error:
+        raise FormatError(f"damaged or cut short: {error or type(error).__name__}") from error
+    except Exception as error:
+        raise RebuildError(f"{type(error).__name__}: {error}") from error
+    finally:
+        end_of_load()
+
+
+def _not_ours(start: bytes) -> FormatError:
+    if start.startswith(b"pstore"):
+        return FormatError(f"written in format {start[6:].strip().decode(errors='replace')}; this pstore reads format 1")
+    return FormatError("not written by pstore.dumps")
+
+
+# ---------------------------------------------------------------- the slow way
+
+
+class _NamespaceMet(Exception):
+    """The walk went into the namespace of a module; args: the module."""
+
+
+def _slowly(obj: Any) -> bytes:
+    """Store without recursion and with the path at hand, as often as another module's namespace is met."""
+    modules: list[Any] = []
+    while True:
+        walk = Walk(vars(module) for module in modules)
+        token = _known_namespaces[:]
+        _known_namespaces[:] = modules
+        try:
+            body = walk.save(obj)
+        except _NamespaceMet as met:
+            modules.append(met.args[0])
+            continue
+        except Exception as error:
+            raise refusal(error, walk.type_name(), walk.path()) from error
+        finally:
+            _known_namespaces[:] = token
+        prologue = b"".join(_prologue(module.__name__) for module in modules)
+        return HEADER + pickle.PROTO + bytes((_PROTOCOL,)) + prologue + body
+
+
+_known_namespaces: list[Any] = []
+
+
+def _reduce_spec(spec: ModuleSpec) -> tuple[Any, ...]:
+    """A module's spec is met by way of the module's namespace."""
+    module = sys.modules.get(spec.name)
+    if module is None or getattr(module, "__spec__", None) is not spec:
+        return object.__reduce_ex__(spec, 5)  # type: ignore[return-value]
+    if module not in _known_namespaces:
+        raise _NamespaceMet(module)
+    return spec_of, (spec.name,)
+
+
+register(ModuleSpec, _reduce_spec)
+
+
+@stored
+def spec_of(name: str) -> Any:
+    """The spec of a module."""
+    return find_module(name).__spec__
+
+
+@stored
+def namespace_of(name: str) -> dict[str, Any]:
+    """The namespace of a module."""
+    return vars(find_module(name))
+
+
+def _prologue(name: str) -> bytes:
+    """Puts the namespace of a module into the reader's memo."""
+    text = b"".join(
+        pickle.SHORT_BINUNICODE + bytes((len(part),)) + part
+        for part in (stored.__module__.encode(), namespace_of.__name__.encode())
+    )
+    encoded = name.encode()
+    argument = pickle.SHORT_BINUNICODE + bytes((len(encoded),)) + encoded
+    return text + pickle.STACK_GLOBAL + argument + pickle.TUPLE1 + pickle.REDUCE + pickle.MEMOIZE + pickle.POP
