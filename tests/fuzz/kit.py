@@ -344,7 +344,7 @@ class ASpan(Span):
 
 
 class Hold:
-    """Closes a generator; one that objects is kept, so that it is not closed when memory is freed, whenever that may be."""
+    """Closes a generator; one that objects is kept, so that it is not closed whenever memory is freed."""
 
     def __init__(self, generator):
         self.generator = generator

@@ -1,8 +1,8 @@
 """Random programs as source text: helpers of all kinds and a `main` that is to be suspended.
 
-A program ends (loops are bounded, calls only go to what was defined before, recursion is counted down), is deterministic
-and does not depend on hashes, addresses or on when memory is freed: whatever holds a `with` or `try` open across a yield is
-consumed on the value stack or closed explicitly, see Scope.clean.
+A program ends (loops are bounded, calls only go to what was defined before, recursion is counted down), is
+deterministic and does not depend on hashes, addresses or on when memory is freed: whatever holds a `with` or `try` open
+across a yield is consumed on the value stack or closed explicitly, see Scope.clean.
 """
 
 import random
@@ -144,17 +144,17 @@ class Builder(Statements):
 
     def main(self, top, flavour):
         names = {prefix: self.fresh(prefix) for prefix in "abldok"}
-        a, b, l, d, o, k = (names[prefix] for prefix in "abldok")
+        a, b, values, d, o, k = (names[prefix] for prefix in "abldok")
         s = top.function(flavour, [a, b])
-        s.lists, s.dicts, s.objs, s.kept = [l], [d], [o], [k]
+        s.lists, s.dicts, s.objs, s.kept = [values], [d], [o], [k]
         head = "async def" if flavour == "coro" else "def"
         signature = self.choices.pick([f"{a}=3, {b}=4", f"{a}=3, *args, {b}=4", f"{a}=3, /, *args, {b}=4, **kw"])
-        start = [f"{l} = [{a}, 2, 1]", f"{d} = {{1: {b}, 2: 5}}", f"{o} = Box({a})", f"{k} = None"]
+        start = [f"{values} = [{a}, 2, 1]", f"{d} = {{1: {b}, 2: 5}}", f"{o} = Box({a})", f"{k} = None"]
         opening = self.choices.weighted([(7, None), (1, self.klass), (1, self.function)])
         body = opening(s, 3) if opening else []
         for _ in range(self.choices.integer(2, 6)):
             body += self.part(s)
-        end = [f"emit({self.fresh('')}, {a}, {b}, {l}, {d}, {o}, show({k}))", f"return mix({', '.join(s.own)})"]
+        end = [f"emit({self.fresh('')}, {a}, {b}, {values}, {d}, {o}, show({k}))", f"return mix({', '.join(s.own)})"]
         if flavour == "gen":
             end.insert(0, f"yield {a}")
         return [f"{head} main({signature}):", *indent(start + body + end)]

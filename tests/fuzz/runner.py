@@ -18,7 +18,6 @@ import os
 import pickle
 import random
 import sys
-import types
 import warnings
 
 from . import features, kit
@@ -36,7 +35,7 @@ class Adapter:
     def loads(self, data):
         raise NotImplementedError
 
-    abandon = None  # frees a suspended frame without running it
+    abandon = None  # lets graphs go without running what is suspended in them
 
     def watch(self, run, k):
         """Told before each dump where the run stands."""
@@ -55,12 +54,7 @@ class PStore(Adapter):
     def __init__(self):
         import pstore
 
-        self.dumps, self.loads = pstore.dumps, pstore.loads
-        try:
-            from pstore._frames import abandon
-        except ImportError:
-            abandon = None
-        self.abandon = abandon
+        self.dumps, self.loads, self.abandon = pstore.dumps, pstore.loads, pstore.abandon
 
 
 class Replay(Adapter):
@@ -151,7 +145,7 @@ def close(root):
 
 
 class Run:
-    """One drive of a root: `hop(run, root, k)` may replace it at each suspension; at `at` it is thrown into or closed."""
+    """One drive of a root: `hop(run, root, k)` may replace it at each suspension; at `at` the action is done."""
 
     def __init__(self, program, make, hop=None, at=None, action="send", look=None):
         self.program, self.make, self.hop, self.at, self.action, self.look = program, make, hop, at, action, look
@@ -234,36 +228,13 @@ class Hops:
         if self.adapter.abandon is None:
             del self.left[:]
             return []
-        for frame in suspended(self.left):
-            self.adapter.abandon(frame)
+        self.adapter.abandon(*self.left)
         kit.mute(False)
         kit.reset()
         del self.left[:]
-        frame = None
         gc.collect()
         kit.mute()
         return list(kit.TRACE)
-
-
-FRAMES = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
-OPAQUE = (types.ModuleType, type, types.CodeType, types.BuiltinFunctionType, str, bytes, int)
-
-
-def suspended(roots):
-    """All generators, coroutines and asynchronous generators reachable from the roots, code and modules left out."""
-    seen, found, todo = set(), [], list(roots)
-    while todo:
-        obj = todo.pop()
-        if id(obj) in seen or isinstance(obj, OPAQUE):
-            continue
-        seen.add(id(obj))
-        if isinstance(obj, FRAMES):
-            found.append(obj)
-        if isinstance(obj, types.FunctionType):
-            todo += [obj.__closure__, obj.__defaults__, obj.__kwdefaults__]
-        elif not (isinstance(obj, dict) and "__builtins__" in obj):
-            todo += gc.get_referents(obj)
-    return found
 
 
 # ------------------------------------------------------------------ comparing

@@ -1,6 +1,7 @@
 """Many programs from a seed: runs them, collects figures and mismatches, minimises what goes wrong."""
 
 import collections
+import dataclasses
 import os
 import re
 import time
@@ -34,14 +35,23 @@ def run_one(program, adapter_name, folder, seed=0, **options):
         return {"points": 0, "features": set(), "outcome": "crash", "compared": 0, "mismatches": [found], "fresh": None}
 
 
-def signature(mismatch):
+def signature(program, mismatch):
     """Mismatches that look alike have the same."""
-    got = re.sub(r"\d+|'[^']*'", "_", str(mismatch["got"]))[:70] if mismatch["kind"] == "refused" else ""
-    return mismatch["mode"].split()[0], mismatch["kind"], got
+    mode = mismatch["mode"].split()[0]
+    mode = "hop" if mode in ("every", "once", "throw", "close") else mode
+    got = mismatch["got"]
+    if mismatch["kind"] == "refused":
+        detail = re.sub(r"'[^']*'|fuzz_prog_\w+", "_", re.sub(r"(.*) at root.*?: ", r"\1: ", str(got)))
+    elif got and got[0] == "x":
+        detail = re.sub(r"'[^']*'", "_", got[1][2:].replace("\\'", "'"))[:60]
+        detail = got[1][2:].split("'")[0] + " " + detail[detail.find(",") + 1 :]
+    else:
+        detail = ""
+    return mode, mismatch["kind"], re.sub(r"\d+", "0", detail)[:90], program.home if program.home == "exec" else ""
 
 
 class Session:
-    """Each `fresh_share`-th program is resumed in a fresh process, too; `minimise_seconds` go to each kind of mismatch."""
+    """Each `fresh_share`-th program is resumed in a fresh process, too; `minimise_seconds`: for each mismatch."""
 
     def __init__(self, adapter_name, folder, seed=0, size=60, modes=None, minimise_seconds=40, fresh_share=2, throws=2):
         self.adapter_name, self.folder, self.seed, self.size = adapter_name, folder, seed, size
@@ -50,11 +60,15 @@ class Session:
         self.programs = self.points = self.compared = self.resumed_fresh = 0
         self.features, self.outcomes = collections.Counter(), collections.Counter()
         self.wrong, self.signatures = [], collections.Counter()
+        self.homes = None  # allow these alone
         self.waiting, self.started = [], time.monotonic()
 
     def run(self, numbers):
         for number in numbers:
-            self.one(seeded_program(self.seed, number, self.size))
+            program = seeded_program(self.seed, number, self.size)
+            if self.homes and program.home not in self.homes:
+                program = dataclasses.replace(program, home=self.homes[number % len(self.homes)])
+            self.one(program)
         self.resume_fresh()
 
     def one(self, program):
@@ -85,36 +99,34 @@ class Session:
     def note(self, program, mismatches):
         """Keeps the first of each signature, minimised."""
         for mismatch in mismatches:
-            key = signature(mismatch)
+            key = signature(program, mismatch)
             self.signatures[key] += 1
             if self.signatures[key] > 1:
                 continue
-            small = self.smallest(program, key) if self.minimise_seconds else program
+            small = self.smallest(program, mismatch["mode"], key) if self.minimise_seconds else program
             self.wrong.append(
                 {
                     "number": program.number,
                     "signature": key,
                     "mismatch": mismatch,
                     "program": small,
-                    "shown": self.shown(small, key) or mismatch,
+                    "shown": self.shown(small, mismatch["mode"], key) or mismatch,
                 }
             )
 
-    def mismatches_of(self, program, key):
-        options = {"modes": self.modes, "throws": 5}
-        if key[0] == "fresh":
-            options = {"modes": ["fresh"]}
+    def mismatches_of(self, program, mode):
+        options = {"modes": [mode.split()[0]] if mode != "crash" else self.modes, "throws": 5}
         result = run_one(program, self.adapter_name, self.folder, self.seed, **options)
         found = result["mismatches"]
         if result["fresh"]:
             found += [m for m in fresh.mismatches([(program, result["fresh"])], self.adapter_name, self.folder) if m]
         return found
 
-    def shown(self, program, key):
-        return next((m for m in self.mismatches_of(program, key) if signature(m) == key), None)
+    def shown(self, program, mode, key):
+        return next((m for m in self.mismatches_of(program, mode) if signature(program, m) == key), None)
 
-    def smallest(self, program, key):
-        return minimise(program, lambda smaller: self.shown(smaller, key) is not None, self.minimise_seconds)
+    def smallest(self, program, mode, key):
+        return minimise(program, lambda smaller: self.shown(smaller, mode, key) is not None, self.minimise_seconds)
 
     def save(self, place):
         """One file for each kind of mismatch."""
@@ -137,7 +149,7 @@ class Session:
             "mismatches": sum(self.signatures.values()),
             "seconds": round(time.monotonic() - self.started, 1),
             "outcomes": dict(self.outcomes),
-            "kinds of mismatch": {" / ".join(key): n for key, n in self.signatures.most_common()},
+            "kinds of mismatch": {" / ".join(filter(None, key)): n for key, n in self.signatures.most_common()},
             "share of programs suspended in": self.shares(),
         }
 

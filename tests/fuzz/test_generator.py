@@ -63,7 +63,7 @@ def test_a_wrong_adapter_is_found_and_the_program_minimised(folder, monkeypatch)
     session.run(range(5))
     assert session.wrong
     wrong = session.wrong[0]
-    small = minimise(wrong["program"], lambda p: session.shown(p, wrong["signature"]) is not None, seconds=5)
+    small = minimise(wrong["program"], lambda p: session.shown(p, "every", wrong["signature"]) is not None, seconds=5)
     assert len(small.text) < len(wrong["program"].text) / 2
 
 
