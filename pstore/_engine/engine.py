@@ -96,7 +96,7 @@ class Engine:
         self._host = Host(loop.inbox)
         self._held: deque[Any] = deque()
         self._answered: list[Step] = []
-        self._broken = self._stop = False
+        self._broken = self._stop = self._refused = False
         _open_engines.add(self)
 
     # -- what is in the store
@@ -204,10 +204,12 @@ class Engine:
             raise EngineError(f"{until!r} does not belong to this engine")
         self._stop = False
         with self._running():
-            self._commit_and_start()
-            while not self._is_over(until):
+            if not self._refused:
+                self._commit_and_start()
+            while self._refused or not self._is_over(until):
                 self._take_news()
-                if self._run_batch():
+                # After a refused commit tasks go first: one of them may be about to let go of what was refused.
+                if self._run_batch() or self._refused:
                     if until is not None and until.done():
                         until._log_traceback = False  # about to be seen by the caller; this is to be committed too
                     self._commit_and_start()
@@ -304,6 +306,7 @@ class Engine:
         try:
             tid = self._store.persist(note)
         except CaptureError as error:
+            self._refused = True
             if not self._refuse_answers():
                 error.add_note(
                     f"Nothing was committed to {self._store.name}: the last commit is intact. Mend what the path leads "
@@ -312,6 +315,7 @@ class Engine:
                 raise
             return self._commit(note)
         self._answered.clear()
+        self._refused = False
         return tid
 
     def _refuse_answers(self) -> bool:

@@ -85,7 +85,7 @@ def test_stack_of_a_task(store):
     assert frames[0].source == "return await middle(order, amount), shy  # stands here"
     assert frames[1].source == "await asyncio.sleep(3600)  # sleeps here"
     assert frames[0].locals["amount"] == "1000"
-    assert frames[0].locals["shy"] == "<Shy, whose repr raises RuntimeError>"
+    assert frames[0].locals["shy"].startswith("<Shy instance at 0x")
     assert frames[1].locals["item"].startswith("'xxx")
     assert len(frames[1].locals["item"]) <= 200
     assert frames[2].filename.endswith("tasks.py")

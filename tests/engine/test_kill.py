@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SEED = int(os.environ.get("PSTORE_SEED", "20240607"))
-ACCOUNTS, TRANSFERS = 4, 1200
+ACCOUNTS, TRANSFERS = 4, 250
 
 PROGRAM = """
 import asyncio, os, sys, pstore
@@ -56,6 +56,7 @@ def check(engine):
 
 if __name__ == "__main__":
     with pstore.open(PATH) as engine:
+        print("open", flush=True)
         accounts = engine.root.setdefault("accounts", [0] * %(accounts)d)
         done = engine.root.setdefault("done", [])
         check(engine)
@@ -73,9 +74,10 @@ def test_killed_at_random_moments_the_program_completes(tmp_path):
     command = [sys.executable, str(program), str(store), str(ledger)]
     for kills in range(200):
         child = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        moment = chance.uniform(0.15, 0.6)
+        if chance.random() < 0.75:  # else it may die while it starts and loads
+            child.stdout.readline()
         try:
-            out, err = child.communicate(timeout=moment)
+            out, err = child.communicate(timeout=chance.uniform(0.0, 0.4))
         except subprocess.TimeoutExpired:
             child.send_signal(signal.SIGKILL)
             out, err = child.communicate()
@@ -84,7 +86,7 @@ def test_killed_at_random_moments_the_program_completes(tmp_path):
     print(f"seed {SEED}: {kills} kills")
     assert kills > 2, "too fast a machine: raise TRANSFERS"
     assert child.returncode == 0, err
-    assert out == f"complete 0 {2 * TRANSFERS}\n"
+    assert out.splitlines()[-1] == f"complete 0 {2 * TRANSFERS}"
     entries = [line.split() for line in ledger.read_text().splitlines()]
     names = {name for _, name in entries}
     assert names == {f"{task}-{n}" for task in range(2) for n in range(TRANSFERS)}  # at least once
