@@ -38,11 +38,11 @@ async def _return() -> None: ...
 
 
 def _types() -> tuple[type, type, type, type]:
-    generator = _nothing()
-    coroutine = _return()
-    kinds = type(generator.asend(None)), type(generator.aclose()), type(anext(generator, None)), type(coroutine.__await__())
-    coroutine.close()
-    return kinds
+    generator, coroutine = _nothing(), _return()
+    made = generator.asend(None), generator.aclose(), anext(generator, None), coroutine.__await__()
+    for awaitable in made:
+        awaitable.close()  # none of them is awaited
+    return type(made[0]), type(made[1]), type(made[2]), type(made[3])
 
 
 def _referent(obj: Any, address: int) -> Any:

@@ -283,12 +283,15 @@ def _matching(
     candidates = list(namesakes(module, qualname))
     if not candidates:
         raise CodeNotFound(name, "the module has no function of that name any more")
-    order = candidates[position : position + 1] + candidates
+    # Functions first: only they have defaults to compare.  Code alone counts where no function has it.
+    order = [c for c in candidates[position : position + 1] + candidates if c[1] is not None]
+    order += [c for c in candidates[position : position + 1] + candidates if c[1] is None]
     differences = [_difference(code, function, parts) for code, function in order]
     for candidate, difference in zip(order, differences, strict=True):
-        if not difference:
+        if not difference and not (candidate[1] is None and ["defaults"] in differences):
             return candidate
-    raise CodeChanged(name, ", ".join(differences[0]), _diff(source, order[0][0]))
+    closest = differences.index(["defaults"]) if ["defaults"] in differences else 0
+    raise CodeChanged(name, ", ".join(differences[closest]), _diff(source, order[closest][0]))
 
 
 def _difference(code: types.CodeType, function: types.FunctionType | None, parts: dict[str, bytes]) -> list[str]:

@@ -45,7 +45,7 @@ _DICT_SIZE = 48  # sizeof(PyDictObject)
 _KEYS_HEAD = 32  # offset of dk_indices
 
 
-def _mapping_base(mapping: Any) -> Any:
+def mapping_base(mapping: Any) -> Any:
     if isinstance(mapping, dict):
         return dict
     return next(base for base in type(mapping).__mro__ if base.__module__ == "builtins")  # frozendict, 3.15
@@ -65,7 +65,7 @@ def dict_iterator(mapping: Any, kind: str, backwards: bool, used: int, taken: in
 
 def dict_step(mapping: Any, kind: str, backwards: bool) -> Callable[[], Any]:
     """What makes a new iterator without running code of a subclass."""
-    base = _mapping_base(mapping)
+    base = mapping_base(mapping)
     make = reversed if backwards else iter
     return lambda: make(getattr(base, kind)(mapping))
 
@@ -90,7 +90,7 @@ def _placed(mapping: Any, step: Callable[[], Any], used: int, taken: int) -> Any
 
 def len_of(mapping: Any) -> int:
     """Number of entries, whatever a subclass says."""
-    return _mapping_base(mapping).__len__(mapping)  # type: ignore[no-any-return]
+    return mapping_base(mapping).__len__(mapping)  # type: ignore[no-any-return]
 
 
 def _fill(mapping: dict[Any, Any], size: int) -> int:

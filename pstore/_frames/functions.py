@@ -115,7 +115,8 @@ def function_by_value(digest: bytes, encoded: bytes, namespace: Any, closure: tu
     space = identity.namespace if namespace is None else namespace
     if isinstance(space, str):
         space = vars(names.find_module(space))
-    return types.FunctionType(identity.code, space or {}, None, None, closure)
+    assert space is not None  # code found by reference has its namespace with it
+    return types.FunctionType(identity.code, space, None, None, closure)
 
 
 @stored

@@ -17,6 +17,7 @@ from pstore._frames import (
     frames,
     functions,
     iterators,
+    itertool,
 )
 
 __all__ = ["reducer_of", "register"]
@@ -27,7 +28,7 @@ Reducer = Callable[[Any], Any]
 _CACHE_LIMIT = 20_000
 
 _registered: dict[type, Reducer] = {}
-for _module in (iterators, containers, functions, classes, exceptions, awaitables, frames):
+for _module in (iterators, containers, itertool, functions, classes, exceptions, awaitables, frames):
     _registered.update(_module.REDUCERS)
 
 
