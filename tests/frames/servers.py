@@ -7,6 +7,7 @@ The forks of a loading server start from a process that was exec'd afresh with a
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import marshal
 import os
@@ -14,7 +15,7 @@ import signal
 import struct
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -153,6 +154,16 @@ def resume(lib: Adapter, mode: str, k: int, unsent: bool, data: bytes) -> Reply:
     return out
 
 
+def _warm_up(lib: Adapter) -> None:
+    """Let the library do once, before the forks, what it does at its first call in a process."""
+
+    def nothing() -> Generator[None, None, None]:
+        yield
+
+    with contextlib.suppress(Exception):
+        lib.load(lib.dump(nothing()))
+
+
 def serve(role: str, adapter_name: str, corpus: str, source: int, sink: int) -> None:
     """Answer requests until the other side closes the pipe."""
     warnings.simplefilter("ignore")
@@ -163,6 +174,7 @@ def serve(role: str, adapter_name: str, corpus: str, source: int, sink: int) -> 
     elif corpus:
         sys.modules["kit"] = kit
         sys.path.insert(0, os.path.dirname(corpus))
+    _warm_up(lib)
     gc.collect()
     gc.freeze()
     with open(source, "rb") as requests, open(sink, "wb") as replies:
