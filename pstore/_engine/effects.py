@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
-from ..errors import NotInEngine
-from .future import Future, FutureAwait
-from .loop import running_loop
-from .outbox import Retry
+from pstore._engine.future import Future, FutureAwait
+from pstore._engine.loop import running_loop
+from pstore._engine.outbox import Retry
+from pstore.errors import NotInEngine
 
 __all__ = ["StepCall", "call_with_key", "now", "step", "step_key"]
 

@@ -28,10 +28,16 @@ from contextlib import contextmanager
 from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar, overload
 
-from .._store import graph
-from .._store.store import Store
-from ..clock import Clock, SystemClock
-from ..errors import (
+from pstore._engine.future import Future
+from pstore._engine.host import Answer, Host
+from pstore._engine.loop import DurableLoop
+from pstore._engine.outbox import Step
+from pstore._engine.stack import where
+from pstore._engine.task import Task
+from pstore._store import graph
+from pstore._store.store import Store
+from pstore.clock import Clock, SystemClock
+from pstore.errors import (
     CaptureError,
     EngineClosed,
     EngineError,
@@ -41,12 +47,6 @@ from ..errors import (
     TaskExists,
     UnknownTask,
 )
-from .future import Future
-from .host import Answer, Host
-from .loop import DurableLoop
-from .outbox import Step
-from .stack import where
-from .task import Task
 
 __all__ = ["LOOP_PART", "Engine", "open"]
 

@@ -24,11 +24,11 @@ from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from .._store import graph
-from ..errors import UnsupportedValue
+from pstore._store import graph
+from pstore.errors import UnsupportedValue
 
 if TYPE_CHECKING:
-    from .loop import DurableLoop
+    from pstore._engine.loop import DurableLoop
 
 __all__ = ["Future", "FutureAwait"]
 
@@ -188,7 +188,7 @@ class Future(Generic[T]):
     # -- awaiting
 
     def __await__(self) -> Generator[Any, None, T]:
-        return FutureAwait(self)  # type: ignore[return-value]  # a generator's protocol
+        return FutureAwait(self)
 
     __iter__ = __await__
 

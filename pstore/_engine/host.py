@@ -19,9 +19,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import StepFailed
-from .effects import call_with_key
-from .outbox import Outbox, Step
+from pstore._engine.effects import call_with_key
+from pstore._engine.outbox import Outbox, Step
+from pstore.errors import StepFailed
 
 __all__ = ["Answer", "Host"]
 

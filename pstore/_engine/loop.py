@@ -25,12 +25,12 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, NoReturn, TypeVar
 
-from ..clock import Clock, SystemClock
-from ..errors import EngineError, NotInEngine, NotOnThisLoop, TaskExists
-from .future import Future
-from .outbox import Outbox, Retry
-from .task import Task
-from .timers import Handle, TimerHandle, Timers
+from pstore._engine.future import Future
+from pstore._engine.outbox import Outbox, Retry
+from pstore._engine.task import Task
+from pstore._engine.timers import Handle, TimerHandle, Timers
+from pstore.clock import Clock, SystemClock
+from pstore.errors import EngineError, NotInEngine, NotOnThisLoop, TaskExists
 
 __all__ = ["DurableLoop", "running_loop"]
 

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .future import Future
+from pstore._engine.future import Future
 
 if TYPE_CHECKING:
-    from .loop import DurableLoop
+    from pstore._engine.loop import DurableLoop
 
 __all__ = ["Outbox", "Retry", "Step"]
 

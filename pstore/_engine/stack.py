@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .task import Task
+from pstore._engine.task import Task
 
 __all__ = ["Place", "awaited", "places", "where"]
 

@@ -24,10 +24,10 @@ from asyncio.tasks import _enter_task, _leave_task, _register_task
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .future import Future
+from pstore._engine.future import Future
 
 if TYPE_CHECKING:
-    from .loop import DurableLoop
+    from pstore._engine.loop import DurableLoop
 
 __all__ = ["Task"]
 
@@ -109,12 +109,12 @@ class Task(Future[T]):
 
     def get_stack(self, *, limit: int | None = None) -> list[types.FrameType]:
         """Give the outermost frame of a suspended coroutine; the traceback's frames of one that failed."""
-        frames: list[types.FrameType] = base_tasks._task_get_stack(self, limit)
+        frames: list[types.FrameType] = base_tasks._task_get_stack(self, limit)  # type: ignore[arg-type]
         return frames
 
     def print_stack(self, *, limit: int | None = None, file: Any = None) -> None:
         """Print what `get_stack` gives, to stderr if there is no `file`."""
-        base_tasks._task_print_stack(self, limit, file)
+        base_tasks._task_print_stack(self, limit, file)  # type: ignore[arg-type]
 
     @property
     def _log_destroy_pending(self) -> bool:

@@ -24,7 +24,7 @@ from ZODB.FileStorage import FileStorage
 from ZODB.FileStorage.FileStorage import CorruptedError, FileStorageError
 from ZODB.MappingStorage import MappingStorage
 
-from ..errors import NotAStore, StoreCorrupt, StoreLocked, StoreTruncated, UnsupportedStorage
+from pstore.errors import NotAStore, StoreCorrupt, StoreLocked, StoreTruncated, UnsupportedStorage
 
 __all__ = ["open_storage"]
 

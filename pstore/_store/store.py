@@ -30,10 +30,10 @@ from persistent import Persistent
 from transaction import TransactionManager
 from ZODB.POSException import ReadOnlyError
 
-from ..errors import FormatError, NotAStore, StoreClosed, StoreCorrupt, StoreReadOnly, UnsupportedValue
-from . import graph
 from pstore._frames import abandon
-from .storages import open_storage
+from pstore._store import graph
+from pstore._store.storages import open_storage
+from pstore.errors import FormatError, NotAStore, StoreClosed, StoreCorrupt, StoreReadOnly, UnsupportedValue
 
 __all__ = ["RECORD_FORMAT", "Record", "Store"]
 

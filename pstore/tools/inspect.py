@@ -1,7 +1,7 @@
 """Looking into a store without running anything of it: which tasks there are, and where each stands.
 
 Rules: nothing here resumes a frame, starts a step or writes to the store; values are shown by their `repr`, clipped,
-and one that raises is shown as its type and address.  The store may be in use by a running program (`look` takes no lock).
+and one that raises is shown as its type and address.  A running program may be using the store: `look` takes no lock.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
-from .._engine.engine import LOOP_PART, Engine
-from .._engine.loop import DurableLoop
-from .._engine.stack import awaited, places, where
-from .._engine.task import Task
-from .._store.store import Store
-from ..errors import EngineError, UnknownTask
+from pstore._engine.engine import LOOP_PART, Engine
+from pstore._engine.loop import DurableLoop
+from pstore._engine.stack import awaited, places, where
+from pstore._engine.task import Task
+from pstore._store.store import Store
+from pstore.errors import EngineError, UnknownTask
 
 __all__ = ["FrameInfo", "TaskInfo", "look", "stack", "tasks", "waits_for"]
 
 _LONGEST = 200
-_CLIP = reprlib.Repr(maxlevel=4, maxstring=80, maxother=80, maxlist=8, maxtuple=8, maxdict=8, maxset=8, maxdeque=8)
+_CLIP = reprlib.Repr()
+_CLIP.maxlevel = 4
+_CLIP.maxstring = _CLIP.maxother = 80
+_CLIP.maxlist = _CLIP.maxtuple = _CLIP.maxdict = _CLIP.maxset = _CLIP.maxfrozenset = _CLIP.maxdeque = 8
 
 
 @dataclass(frozen=True)

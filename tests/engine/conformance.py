@@ -1,6 +1,6 @@
 """CPython's own tests of asyncio's primitives, run on the durable loop and its tasks (nothing is stored here).
 
-    python conformance.py MODULE ...     prints one line per module: tests run, failed, skipped; exit code 1 if any fail
+    python conformance.py MODULE ...     prints per module: tests run, failed, skipped; the exit code is 1 if any fail
 
 test_tasks and test_futures bring loops of their own, on which the durable task and future are tested: run them apart.
 For the others the loop is the durable one with the driver that `asyncio.Runner` expects added to it, on the system's clock.
@@ -127,11 +127,12 @@ class Task(durable.Task):
 
 
 def tests_of(module, name):
+    loader = unittest.defaultTestLoader
     if name == "test_futures":
         bases = (module.BaseFutureTests, module.BaseFutureDoneCallbackTests)
         members = {"cls": Future, "_new_future": lambda self, *args, loop=None: Future(*args, loop=loop or self.loop)}
         suites = [
-            unittest.defaultTestLoader.loadTestsFromTestCase(type("Durable", (base, module.test_utils.TestCase), members))
+            loader.loadTestsFromTestCase(type("Durable", (base, module.test_utils.TestCase), members))
             for base in bases
         ]
     elif name == "test_tasks":
@@ -141,9 +142,9 @@ def tests_of(module, name):
         base = (module.BaseTaskTests, module.test_utils.TestCase)
         members = {"Task": Task, "Future": Future, "all_tasks": staticmethod(asyncio.all_tasks)}
         members["current_task"] = staticmethod(asyncio.current_task)
-        suites = [unittest.defaultTestLoader.loadTestsFromTestCase(type("DurableTaskTests", base, members))]
+        suites = [loader.loadTestsFromTestCase(type("DurableTaskTests", base, members))]
     else:
-        suites = [unittest.defaultTestLoader.loadTestsFromModule(module)]
+        suites = [loader.loadTestsFromModule(module)]
     while suites:
         item = suites.pop()
         if isinstance(item, unittest.TestSuite):

@@ -483,7 +483,8 @@ def test_what_asyncio_knows_of_the_tasks(reopen):
     engine = reopen()
     task = engine.spawn(look, id="looking")
     text = engine.run(task)
-    assert text.startswith("<Task pending name='looking' coro=<test_what_asyncio_knows_of_the_tasks.<locals>.look() running at ")
+    assert text.startswith("<Task pending name='looking' coro=<test_what_asyncio_knows_of_the_tasks.<locals>.look()")
+    assert "running at" in text
     assert "test_engine.py:" in text
     assert repr(task).startswith("<Task finished name='looking' coro=<test_what")
 
