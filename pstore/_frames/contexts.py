@@ -81,15 +81,26 @@ def _reduce_variable(obj: Any) -> Any:
 
 # --- contexts ------------------------------------------------------------------------------------------------------
 
-# Context -> variable -> the token by which it can be unset there: needed to make tokens that unset it.
-_first: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
+class _Record:
+    """Tokens of a context that is being loaded: by which its variables can be unset, and which were asked for."""
+
+    __slots__ = ("__weakref__", "made", "unset")
+
+    def __init__(self) -> None:
+        self.unset: dict[Any, Any] = {}
+        self.made: dict[Any, Any] = {}
+
+
+# id of a context -> its record, which the unpickler's memo keeps alive until all is loaded.
+_records: weakref.WeakValueDictionary[int, _Record] = weakref.WeakValueDictionary()
 
 
 @stored
-def empty_context() -> Any:
-    """Make a context."""
+def empty_context(carrier: list[Any]) -> Any:
+    """Make a context; `carrier` is a list that lives as long as the loading."""
     context = contextvars.Context()
-    _first[context] = {}
+    record = _records[id(context)] = _Record()
+    carrier.append((record, context))
     return context
 
 
@@ -97,19 +108,14 @@ def empty_context() -> Any:
 def fill_context(context: Any, items: tuple[tuple[Any, Any], ...]) -> None:
     """Second phase of a context."""
     for variable, value in items:
-        _set(context, variable, value)
-
-
-def _set(context: Any, variable: Any, value: Any) -> Any:
-    token = context.run(variable.set, value)
-    if token.old_value is contextvars.Token.MISSING:
-        _first.setdefault(context, {})[variable] = token
-    return token
+        token = context.run(variable.set, value)
+        if token.old_value is contextvars.Token.MISSING:
+            _records[id(context)].unset[variable] = token
 
 
 def _reduce_context(obj: Any) -> Any:
     items = tuple(obj.items())
-    return (empty_context, (), items, None, None, fill_context) if items else (empty_context, ())
+    return (empty_context, ([],), items, None, None, fill_context) if items else (empty_context, ([],))
 
 
 # --- tokens --------------------------------------------------------------------------------------------------------
@@ -120,20 +126,32 @@ def context_token(context: Any, variable: Any, used: bool, *old: Any) -> Any:
     """Make a token: resetting with it gives the variable its `old` value, or none."""
     if used:
         context = contextvars.Context()
-    here = variable in context
-    now = context[variable] if here else None
-    if old:
-        before = None if here else context.run(variable.set, None)
-        context.run(variable.set, old[0])
-        token = context.run(variable.set, now)
-        if before is not None:
-            context.run(variable.reset, before)
-    else:
-        if here:
-            context.run(variable.reset, _first[context].pop(variable))
-        token = context.run(variable.set, now)
+    token = _token(context, variable, old[0]) if old else _unsetting_token(context, variable)
     if used:
         context.run(variable.reset, token)
+    return token
+
+
+def _token(context: Any, variable: Any, old: Any) -> Any:
+    if variable in context:
+        now = context[variable]
+        context.run(variable.set, old)
+        return context.run(variable.set, now)
+    before = context.run(variable.set, old)
+    token = context.run(variable.set, None)
+    context.run(variable.reset, before)
+    return token
+
+
+def _unsetting_token(context: Any, variable: Any) -> Any:
+    record = _records.get(id(context)) or _Record()
+    if variable in record.made:  # a cycle asks for it twice, and a variable is unset once
+        return record.made[variable]
+    now = None
+    if variable in context:
+        now = context[variable]
+        context.run(variable.reset, record.unset.pop(variable))
+    token = record.made[variable] = context.run(variable.set, now)
     return token
 
 

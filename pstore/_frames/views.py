@@ -152,7 +152,7 @@ def _reduce_memory_view(obj: memoryview) -> Any:
         raise refuse(obj, f"it shows a {type(exporter).__qualname__}", "keep bytes, a bytearray or an array")
     with memoryview(exporter) as whole:
         offset = _address(obj) - _address(whole)
-    parts = (obj.format, obj.itemsize), obj.shape, obj.strides, offset, obj.readonly
+    parts: Any = (obj.format, obj.itemsize), obj.shape, obj.strides, offset, obj.readonly
     try:
         with memory_view(exporter, *parts) as again:
             alike = _described(again) == _described(obj)

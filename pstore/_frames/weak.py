@@ -10,6 +10,7 @@ objects, because loading could run them.
 
 from __future__ import annotations
 
+import types
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -47,9 +48,9 @@ def _reduce_reference(obj: Any) -> Any:
 
 
 @stored
-def weak_method(function: Any, instance: Any, kind: Any, callback: Any) -> Any:
+def weak_method(function: Any, instance: Any, callback: Any) -> Any:
     """Make a weak reference to a bound method."""
-    return weakref.WeakMethod(kind(function, instance), callback)
+    return weakref.WeakMethod(types.MethodType(function, instance), callback)
 
 
 @stored
@@ -64,7 +65,7 @@ def _reduce_method(obj: Any) -> Any:
         return dead_method, ()
     inner = obj.__callback__  # WeakMethod's own, a closure over that of the user
     cells = dict(zip(inner.__code__.co_freevars, inner.__closure__, strict=True))
-    return weak_method, (method.__func__, method.__self__, type(method), cells["callback"].cell_contents)
+    return weak_method, (method.__func__, method.__self__, cells["callback"].cell_contents)
 
 
 # --- containers ----------------------------------------------------------------------------------------------------
