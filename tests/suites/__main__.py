@@ -42,6 +42,7 @@ def details(outcome: Outcome) -> list[str]:
     said = [f"FAILED {test}\n    " + why.strip().replace("\n", "\n    ") for test, why in outcome.failed.items()]
     said += [f"excluded {test}: {why}" for test, why in outcome.excluded.items()]
     said += [f"excluded example {e['test']} `{e['example']}`: {e['reason']}" for e in outcome.excluded_examples]
+    said += [f"refused {n}x: {why}" for why, n in sorted(outcome.refused.items(), key=lambda item: -item[1])]
     said += [f"STALE exclusion, the test passes: {test}" for test in outcome.stale]
     said += [f"fails without pstore too: {test}: {why}" for test, why in outcome.fails_without_pstore.items()]
     return said
@@ -52,6 +53,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.suites", description="CPython's suites under recapture")
     parser.add_argument("suites", nargs="*", default=[], metavar="SUITE", help="names, by default: " + ", ".join(SUITES))
     parser.add_argument("--further", action="store_true", help="run these too: " + ", ".join(FURTHER))
+    parser.add_argument("--pickled", action="store_true", help="dump and load each frame instead, see pickled.py")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     options = parser.parse_args()
     outcomes: list[Outcome] = []
@@ -59,7 +61,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="pstore-suites-") as folder:
             extension = build(Path(folder))
             for suite in options.suites or (SUITES + FURTHER * options.further):
-                outcomes.append(run_suite(suite, extension))
+                outcomes.append(run_suite(suite, extension, pickled=options.pickled))
                 print(f"{suite}: {outcomes[-1].passed} passed, {len(outcomes[-1].failed)} failed", file=sys.stderr)
     except (CannotBuild, NoSuites) as error:
         print(f"CANNOT RUN THE SUITES: {error}", file=sys.stderr)

@@ -8,6 +8,9 @@
    swap(a, b)          exchanges the frames of two suspended (or two unstarted) objects of one type: code, function,
                        position, slots, exception state. Identity, names, weak references, frame object, hooks and
                        flags stay. Refuses unless both have the same shape; returns the slots that differed.
+   compare(a, b)       as swap, but exchanges nothing, and the two need not live in the same namespace.
+   collect(list)       appends to the list every frame object that is made or suspends while a callback runs, until
+                       collect(None): what a callback rebuilds it can then abandon.
    uninstall()         as it was before.
 
    Compiled at test time against the headers of the running interpreter, so no layout is guessed. */
@@ -68,6 +71,7 @@ typedef PyObject *Slot;
 #define EXCHANGE(type, x, y) do { type held_ = (x); (x) = (y); (y) = held_; } while (0)
 
 static PyObject *callback = NULL;
+static PyObject *collected = NULL;
 static _Thread_local int busy = 0;
 static unsigned long long suspensions = 0, creations = 0, lost = 0;
 
@@ -159,29 +163,44 @@ call_back_suspended(PyThreadState *tstate, PyObject *gen, PyObject *result)
 }
 
 static PyObject *
+generator_of(Frame *frame)
+{
+#if PY_VERSION_HEX >= 0x030e0000
+    return (PyObject *)((char *)frame - offsetof(PyGenObject, gi_iframe));
+#else
+    return (PyObject *)((char *)frame - offsetof(PyGenObject, gi_iframe[0]));
+#endif
+}
+
+static void
+collect_one(PyObject *gen)
+{
+    if (gen != NULL && PyList_Append(collected, gen) < 0) {
+        PyErr_WriteUnraisable(gen);
+    }
+}
+
+static PyObject *
 evaluate(PyThreadState *tstate, Frame *frame, int throwing)
 {
     int of_generator = frame->owner == FRAME_OWNED_BY_GENERATOR;
     int makes = !of_generator && (CODE_OF(frame)->co_flags & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR));
     PyObject *result = _PyEval_EvalFrameDefault(tstate, frame, throwing);
-    if (result == NULL || busy || callback == NULL || callback == Py_None) {
+    if (result == NULL || (busy ? collected == NULL : callback == NULL || callback == Py_None)) {
         return result;
     }
-    if (of_generator) {
-#if PY_VERSION_HEX >= 0x030e0000
-        size_t offset = offsetof(PyGenObject, gi_iframe);
-#else
-        size_t offset = offsetof(PyGenObject, gi_iframe[0]);
-#endif
-        PyObject *gen = (PyObject *)((char *)frame - offset);
-        if (is_suspended(gen)) {
-            suspensions++;
-            call_back_suspended(tstate, gen, result);
-        }
+    PyObject *suspended = of_generator && is_suspended(generator_of(frame)) ? generator_of(frame) : NULL;
+    PyObject *created = makes && is_frame_object_type(result) && state_of(result) == FRAME_CREATED ? result : NULL;
+    if (busy) {
+        collect_one(suspended ? suspended : created);
     }
-    else if (makes && is_frame_object_type(result) && state_of(result) == FRAME_CREATED) {
+    else if (suspended) {
+        suspensions++;
+        call_back_suspended(tstate, suspended, result);
+    }
+    else if (created) {
         creations++;
-        call_back(tstate, result, Py_True);
+        call_back(tstate, created, Py_True);
     }
     return result;
 }
@@ -199,6 +218,17 @@ uninstall(PyObject *module, PyObject *unused)
 {
     Py_CLEAR(callback);
     _PyInterpreterState_SetEvalFrameFunc(PyInterpreterState_Get(), _PyEval_EvalFrameDefault);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+collect(PyObject *module, PyObject *arg)
+{
+    if (arg != Py_None && !PyList_Check(arg)) {
+        PyErr_SetString(PyExc_TypeError, "a list or None");
+        return NULL;
+    }
+    Py_XSETREF(collected, arg == Py_None ? NULL : Py_NewRef(arg));
     Py_RETURN_NONE;
 }
 
@@ -247,7 +277,7 @@ line_of(Frame *f)
 }
 
 static int
-check_shape(PyObject *a, PyObject *b)
+check_shape(PyObject *a, PyObject *b, int same_home)
 {
     Frame *f = FRAME_OF(a), *g = FRAME_OF(b);
     const char *what = NULL;
@@ -257,9 +287,11 @@ check_shape(PyObject *a, PyObject *b)
     MUST_AGREE("number of locals", CODE_OF(f)->co_nlocalsplus, CODE_OF(g)->co_nlocalsplus);
     MUST_AGREE("slots in use", DEPTH(f), DEPTH(g));
     MUST_AGREE("line", line_of(f), line_of(g));
-    MUST_AGREE("globals", f->f_globals, g->f_globals);
-    MUST_AGREE("builtins", f->f_builtins, g->f_builtins);
-    if (!(CODE_OF(f)->co_flags & CO_OPTIMIZED)) {
+    if (same_home) {
+        MUST_AGREE("globals", f->f_globals, g->f_globals);
+        MUST_AGREE("builtins", f->f_builtins, g->f_builtins);
+    }
+    if (same_home && !(CODE_OF(f)->co_flags & CO_OPTIMIZED)) {
         MUST_AGREE("namespace", f->f_locals, g->f_locals);
     }
 #undef MUST_AGREE
@@ -292,7 +324,7 @@ exchange(PyObject *a, PyObject *b)
 }
 
 static PyObject *
-swap(PyObject *module, PyObject *args)
+compare_frames(PyObject *args, int same_home)
 {
     PyObject *a, *b;
     if (!PyArg_ParseTuple(args, "OO", &a, &b)) {
@@ -306,20 +338,32 @@ swap(PyObject *module, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "neither suspended nor unstarted");
         return NULL;
     }
-    if (check_shape(a, b) < 0) {
-        return NULL;
-    }
-    PyObject *rows = differing_slots(FRAME_OF(a), FRAME_OF(b));
-    if (rows == NULL) {
+    if (check_shape(a, b, same_home) < 0) {
         return NULL;
     }
     PyObject *ea = ((PyGenObject *)a)->gi_exc_state.exc_value, *eb = ((PyGenObject *)b)->gi_exc_state.exc_value;
-    if ((ea == Py_None ? NULL : ea) != (eb == Py_None ? NULL : eb)) {
-        Py_DECREF(rows);
-        PyErr_Format(PyExc_ValueError, "exception handled: %R before, %R after", ea ? ea : Py_None, eb ? eb : Py_None);
+    ea = ea == NULL ? Py_None : ea;
+    eb = eb == NULL ? Py_None : eb;
+    if (same_home ? ea != eb : (ea == Py_None) != (eb == Py_None)) {
+        PyErr_Format(PyExc_ValueError, "exception handled: %R before, %R after", ea, eb);
         return NULL;
     }
-    exchange(a, b);
+    return differing_slots(FRAME_OF(a), FRAME_OF(b));
+}
+
+static PyObject *
+compare(PyObject *module, PyObject *args)
+{
+    return compare_frames(args, 0);
+}
+
+static PyObject *
+swap(PyObject *module, PyObject *args)
+{
+    PyObject *rows = compare_frames(args, 1);
+    if (rows != NULL) {
+        exchange(PyTuple_GET_ITEM(args, 0), PyTuple_GET_ITEM(args, 1));
+    }
     return rows;
 }
 
@@ -327,6 +371,8 @@ static PyMethodDef methods[] = {
     {"install", install, METH_O, "Call the argument with every frame object that suspends or is made."},
     {"uninstall", uninstall, METH_NOARGS, "Put the interpreter's own evaluation function back."},
     {"counts", counts, METH_NOARGS, "How many suspensions and creations were seen, how many callbacks failed."},
+    {"collect", collect, METH_O, "Keep every frame object that is made or suspends during a callback in this list."},
+    {"compare", compare, METH_VARARGS, "The slots in which two suspended objects differ."},
     {"swap", swap, METH_VARARGS, "Exchange the frames of two suspended objects; returns the slots that differed."},
     {NULL, NULL, 0, NULL},
 };

@@ -33,6 +33,11 @@ from pstore._frames.access import abandon_one
 ROUNDS = 2      # the second time what is captured is a frame that has been rebuilt and not run since
 
 
+def local_slots(code: Any) -> int:
+    """How many slots of its frames are variables, before the stack begins."""
+    return len(set(code.co_varnames + code.co_cellvars)) + len(code.co_freevars)
+
+
 @dataclass(frozen=True)
 class Problem:
     """A suspension that could not be recaptured."""
@@ -41,6 +46,13 @@ class Problem:
     kind: str       # generator, coroutine or async_generator
     frame: str      # qualified name and file:line of its function
     error: str
+
+    @classmethod
+    def of(cls, stage: str, gen: Any, error: str) -> Problem:
+        """A problem with this frame."""
+        code = code_of(gen)
+        file = "/".join(Path(code.co_filename).parts[-2:])
+        return cls(stage, type(gen).__name__, f"{code.co_qualname} ({file}:{code.co_firstlineno})", error[:2000])
 
 
 @dataclass
@@ -118,18 +130,14 @@ class Recapturer:
         return self._compare(gen, rows)
 
     def _compare(self, gen: Any, rows: list[tuple[int, object, object]]) -> bool:
-        code = code_of(gen)
-        local_slots = len(set(code.co_varnames + code.co_cellvars)) + len(code.co_freevars)
+        first = local_slots(code_of(gen))
         for slot, before, after in rows:
-            if slot < local_slots or not allowed_difference(before, after):
-                where = f"local {slot}" if slot < local_slots else f"stack {slot - local_slots}"
+            if slot < first or not allowed_difference(before, after):
+                where = f"local {slot}" if slot < first else f"stack {slot - first}"
                 self._problem("compare", gen, f"{where}: {type(before).__name__} before, {type(after).__name__} after")
                 return False
         return True
 
     def _problem(self, stage: str, gen: Any, error: str) -> None:
-        code = code_of(gen)
-        file = "/".join(Path(code.co_filename).parts[-2:])
-        frame = f"{code.co_qualname} ({file}:{code.co_firstlineno})"
-        problem = Problem(stage, type(gen).__name__, frame, error[:2000])
+        problem = Problem.of(stage, gen, error)
         self.problems[problem] = self.problems.get(problem, 0) + 1

@@ -52,7 +52,8 @@ def test_each_outcome_is_told(flags: tuple[str, ...], extension: Path, tmp_path:
     assert status == {"test_1_passes": "passed", "test_2_crashes": "crashed", "test_3_fails": "failed",
                       "test_4_skipped": "skipped", "test_5_sub": "failed", "test_6_passes": "passed",
                       "setUpClass (a_suite.B)": "failed"}
-    assert "Segmentation fault" in log.ended["a_suite.A.test_2_crashes"]["message"]
+    crash = log.ended["a_suite.A.test_2_crashes"]["message"]
+    assert "Segmentation fault" in crash and "string_at" in crash
     assert "as it should" in log.ended["a_suite.A.test_3_fails"]["message"]
     if flags:
         row = log.ended["a_suite.A.test_1_passes"]

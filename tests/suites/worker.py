@@ -1,4 +1,4 @@
-"""One suite in one process: ``python -m tests.suites.worker MODULE OUT EXTENSION [--recapture] [--skip FILE]``.
+"""One suite in one process: ``python -m tests.suites.worker MODULE OUT EXTENSION [--recapture | --pickled] [--skip FILE]``.
 
 Writes a line of JSON to OUT when a test starts and one when it ends, so that the parent knows which test was running
 when the process died. Without ``--recapture`` the tests run as they are, with a hook that does nothing.
@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from tests.suites import recapture
+from tests.suites import pickled, recapture
 from tests.suites.exclusions import examples_here
 
 TEST_SECONDS = 60       # a test that takes longer ends the process; the parent goes on behind it
@@ -132,10 +132,11 @@ def run(options: argparse.Namespace) -> None:
     skip = set(json.loads(options.skip.read_text())) if options.skip else set()
     importlib.import_module(options.module)
     extension = recapture.load_extension(options.extension)
-    recapturer = recapture.Recapturer(extension.swap) if options.recapture else None
+    recapturer = (recapture.Recapturer(extension.swap) if options.recapture else
+                  pickled.Pickler(extension) if options.pickled else None)
     suite = select(options.module, skip)
     with options.out.open("w") as out, tempfile.TemporaryDirectory() as scratch:
-        if recapturer:
+        if options.recapture:
             for altered in (row for test in cases(suite) for row in alter_examples(test)):
                 out.write(json.dumps({"event": "altered", **altered}) + "\n")
         os.chdir(scratch)
@@ -152,7 +153,9 @@ def main() -> None:
     parser.add_argument("module")
     parser.add_argument("out", type=Path)
     parser.add_argument("extension", type=Path)
-    parser.add_argument("--recapture", action="store_true")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--recapture", action="store_true")
+    mode.add_argument("--pickled", action="store_true")
     parser.add_argument("--skip", type=Path)
     faulthandler.enable()
     run(parser.parse_args())
