@@ -15,7 +15,7 @@ from typing import Any, TypeVar, overload
 
 from pstore._engine.future import Future, FutureAwait
 from pstore._engine.loop import running_loop
-from pstore._engine.outbox import Retry
+from pstore._engine.outbox import Retry, name_of
 from pstore.errors import NotInEngine
 
 __all__ = ["StepCall", "call_with_key", "now", "step", "step_key"]
@@ -30,7 +30,7 @@ class StepCall(Coroutine[Any, Any, T]):
 
     def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...], retry: Retry | None) -> None:
         self.fn, self.args, self.retry = fn, args, retry
-        self.__qualname__ = f"step {getattr(fn, '__qualname__', type(fn).__qualname__)}"
+        self.__qualname__ = f"step {name_of(fn)}"
         self._future: Future[T] | None = None
         self._wait: FutureAwait | None = None
         self._over = False

@@ -34,6 +34,7 @@ from pstore._engine.loop import DurableLoop
 from pstore._engine.outbox import Step
 from pstore._engine.stack import where
 from pstore._engine.task import Task
+from pstore._frames import abandon
 from pstore._store import graph
 from pstore._store.store import Store
 from pstore.clock import Clock, SystemClock
@@ -247,9 +248,15 @@ class Engine:
         return self._commit(note)
 
     def close(self) -> None:
-        """Close the store.  Runs nothing of the user's; what was not committed is lost.  Twice does no harm."""
+        """Close the store.  Runs nothing of the user's; what was not committed is lost.  Twice does no harm.
+
+        Raises:
+            EngineError: called while `run` is running; `stop` ends it.
+        """
         if self.closed:
             return
+        if self._loop.is_running():
+            raise EngineError("engine.close() was called while the engine runs; call engine.stop(), then close it")
         _open_engines.discard(self)
         self._loop.close()
         self._host.close()
@@ -450,4 +457,7 @@ class _AsyncGenHooks:
 def _close_all() -> None:
     """Close what is open when the interpreter ends, so that its shutdown runs nothing of the tasks."""
     for engine in list(_open_engines):
-        engine.close()
+        if engine._loop.is_running():  # in another thread, which will never get to its end
+            abandon(engine._store.root, engine._store.parts)
+        else:
+            engine.close()

@@ -12,6 +12,7 @@ crash (at least once), under the same key; nothing here starts anything, that is
 from __future__ import annotations
 
 import contextvars
+import functools
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from pstore._engine.future import Future
 if TYPE_CHECKING:
     from pstore._engine.loop import DurableLoop
 
-__all__ = ["Outbox", "Retry", "Step"]
+__all__ = ["Outbox", "Retry", "Step", "name_of"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,13 @@ class Retry:
         return float(min(self.delay * self.factor ** (failed - 1), self.longest))
 
 
+def name_of(fn: Callable[..., Any]) -> str:
+    """Name a callable for people."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    return str(getattr(fn, "__qualname__", type(fn).__qualname__))
+
+
 class Step:
     """One action on the outside world that a task waits for.
 
@@ -75,8 +83,7 @@ class Step:
     @property
     def title(self) -> str:
         """Name of the function and key, for people."""
-        name = getattr(self.fn, "__qualname__", None) or getattr(type(self.fn), "__qualname__", "?")
-        return f"{name} [{self.key}]"
+        return f"{name_of(self.fn)} [{self.key}]"
 
     def __repr__(self) -> str:
         return f"<Step {self.title}>"

@@ -14,7 +14,6 @@ from . import conformance
 HERE = Path(__file__).parent
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("modules", [conformance.PRIMITIVES, conformance.OWN_LOOPS], ids=["primitives", "tasks"])
 def test_the_tests_of_cpython_pass(modules: list[str]) -> None:
     pytest.importorskip("test.test_asyncio", reason="this Python was installed without its tests")

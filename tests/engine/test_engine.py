@@ -452,6 +452,14 @@ def test_closed_engine_says_so(reopen):
             call()
 
 
+def test_closing_while_running_is_refused(reopen):
+    engine = reopen()
+    raised = []
+    engine.call_soon_threadsafe(lambda: raised.append(pytest.raises(EngineError, engine.close)))
+    engine.run()
+    assert "call engine.stop()" in str(raised[0].value)
+
+
 def test_what_was_not_committed_is_lost_on_close(reopen):
     engine = reopen()
     engine.root["x"] = 1

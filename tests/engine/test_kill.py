@@ -10,8 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 SEED = int(os.environ.get("PSTORE_SEED", "20240607"))
 ACCOUNTS, TRANSFERS = 4, 250
@@ -67,7 +65,6 @@ if __name__ == "__main__":
 """ % {"transfers": TRANSFERS, "accounts": ACCOUNTS}
 
 
-@pytest.mark.slow
 def test_killed_at_random_moments_the_program_completes(tmp_path):
     chance = random.Random(SEED)
     program, store, ledger = tmp_path / "transfers.py", tmp_path / "store.fs", tmp_path / "ledger.txt"
@@ -121,3 +118,31 @@ engine.spawn(hold)
             env=env, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+def test_the_interpreter_ends_while_an_engine_runs_in_a_thread(tmp_path):
+    code = """
+import asyncio, sys, threading, time, pstore
+async def hold():
+    try:
+        started.set()
+        await asyncio.sleep(3600)
+    finally:
+        print("finally", flush=True)
+started = threading.Event()
+def serve():
+    with pstore.open(sys.argv[1]) as engine:
+        engine.spawn(hold, id="hold")
+        engine.run(forever=True)
+threading.Thread(target=serve, daemon=True).start()
+started.wait(10)
+time.sleep(0.1)
+"""
+    path = tmp_path / "hold.py"
+    path.write_text(code)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        [sys.executable, str(path), str(tmp_path / "x.fs")],
+        env=env, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
