@@ -6,6 +6,7 @@ Everything here runs inside the process that owns the root; results are plain li
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
 
@@ -46,7 +47,17 @@ def describe(error: BaseException | None, depth: int = 0) -> dict[str, Any] | No
 
 
 def step(root: Any, how: str, argument: Any = None) -> bool:
-    """Resume once and log the outcome; True while the root is suspended."""
+    """Resume once and log the outcome; True while the root is suspended.
+
+    At the end, what the frames left behind in cycles is collected, so that a finaliser's emits have a fixed place.
+    """
+    alive = _resume(root, how, argument)
+    if not alive:
+        gc.collect()
+    return alive
+
+
+def _resume(root: Any, how: str, argument: Any) -> bool:
     try:
         value = root.throw(argument) if how == "throw" else root.send(argument)
     except StopIteration as stop:
@@ -86,5 +97,6 @@ def go_on(root: Any, mode: str, k: int, unsent: bool) -> None:
             kit.log("x", describe(error))
         else:
             kit.log("c", "closed")
+        gc.collect()
     else:
         finish(root, k, unsent)

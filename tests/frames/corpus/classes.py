@@ -674,7 +674,7 @@ def functools_of_module():
     f, g = cached, describe_it
     yield g(1), g("s")
     yield f is cached, g is describe_it, f(1) is cached(1)
-    return functools.reduce(lambda a, b: a * b, [1, 2, (yield "reduce")]), f.cache_info().misses > 0
+    return functools.reduce(lambda a, b: a * b, [1, 2, (yield "reduce")]), f.__wrapped__(2)
 
 
 @case

@@ -32,12 +32,12 @@ def _extended():
 
 
 def _many_names():
-    lines = ["def three_hundred_locals():"]
+    lines = ["def three_hundred_locals():", "    class attr: x0, x1, x2 = 0, 1, 2"]
     lines += [f"    v{n} = {n * 1000}.5" for n in range(300)]
     lines += ["    got = yield v299", "    v0 = got", "    del v1"]
     lines += [f"    v{n} += attr.x{n % 3}" for n in range(2, 290)]
     lines += ["    yield v289", "    return sum(v for k, v in locals().items() if k[1:].isdigit()), len(locals())"]
-    return ["class attr: x0, x1, x2 = 0, 1, 2", *lines]
+    return lines
 
 
 def _many_cells():
@@ -50,7 +50,8 @@ def _many_cells():
 
 
 def _deep_nest():
-    lines, pad = ["def deeply_nested():", "    last = None"], "    "
+    lines = ["def deeply_nested():", "    last = None", "    from contextlib import nullcontext as guard"]
+    pad = "    "
     for n in range(6):
         lines += [f"{pad}for i{n} in (0, 1):", f"{pad}    try:", f"{pad}        with guard({n}):"]
         pad += "            "
@@ -58,13 +59,15 @@ def _deep_nest():
     for n in reversed(range(6)):
         pad = "    " + "            " * n
         lines += [f"{pad}    finally:", f"{pad}        if i{n}: last = {n}", f"{pad}    break"]
-    return ["import contextlib", "guard = contextlib.nullcontext", *lines, "    return last"]
+    return [*lines, "    return last"]
 
 
 case(_source(_extended(), "extended_jumps"))
 case(_source(_many_names(), "three_hundred_locals"))
 case(_source(_many_cells(), "many_cells"))
 case(_source(_deep_nest(), "deeply_nested"))
+case(_source(["N = 1", "def globals_of_its_own():", "    global N", "    yield N", "    N = yield N", "    return N"],
+             "globals_of_its_own"))
 
 
 @case

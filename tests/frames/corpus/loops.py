@@ -156,20 +156,22 @@ def dict_resized_under_loop():
 
 
 @case
-def dict_keys_replaced_under_loop():
-    """Same size, other keys: the run time tells, or goes on, in its own way."""
-    d = {i: i for i in range(4)}
+def dict_shrunk_and_refilled_under_loop():
+    """An entry deleted behind the loop, its place taken by a new one: noticed at the next step."""
+    d = {i: i for i in range(3)}
     seen = []
     try:
         for k in d:
             seen.append(k)
             yield k
-            if len(seen) < 3:
-                del d[k]
-                d[k + 10] = k
+            del d[k]
     except RuntimeError as e:
         emit(str(e))
-    return seen, list(d)
+    yield "stopped"
+    for k in d:
+        seen.append(k)
+        yield k
+    return seen, d
 
 
 @case
