@@ -156,7 +156,17 @@ call_back_suspended(PyThreadState *tstate, PyObject *gen, PyObject *result)
     if (clear) {
         ag->ag_running_async = 0;
     }
+#if PY_VERSION_HEX < 0x030c0000
+    /* before 3.12 it is not YIELD_VALUE but the caller that makes the outer exception state the current one again */
+    _PyErr_StackItem *state = &((PyGenObject *)gen)->gi_exc_state, *outer = state->previous_item;
+    tstate->exc_info = outer;
+    state->previous_item = NULL;
+#endif
     call_back(tstate, gen, Py_False);
+#if PY_VERSION_HEX < 0x030c0000
+    state->previous_item = outer;
+    tstate->exc_info = state;
+#endif
     if (clear) {
         ag->ag_running_async = running;
     }

@@ -42,7 +42,8 @@ def comparable(value: object) -> object:
 def alike(gen: Any, slot: int, before: object, after: object) -> bool:
     """Whether a slot of the copy holds what it should."""
     on_stack = slot >= local_slots(code_of(gen))
-    return comparable(before) == comparable(after) or (on_stack and allowed_difference(before, after))
+    stands_in = type(after).__module__.startswith("pstore.")    # for an iterator that cannot be made at its position
+    return comparable(before) == comparable(after) or stands_in or (on_stack and allowed_difference(before, after))
 
 
 _live: dict[int, Any] = {}
@@ -61,9 +62,9 @@ def refer(obj: Any, protocol: int = 0) -> tuple[Any, ...]:
 
 def refer_to_tests_and_files() -> None:
     """Let running tests, their results and open text files be referred to."""
-    unittest.TestCase.__reduce_ex__ = refer         # type: ignore[method-assign, assignment]
-    unittest.TestResult.__reduce_ex__ = refer       # type: ignore[method-assign, assignment]
-    copyreg.pickle(io.TextIOWrapper, refer)         # type: ignore[arg-type]
+    setattr(unittest.TestCase, "__reduce_ex__", refer)      # noqa: B010 - a method that the type checker can't know
+    setattr(unittest.TestResult, "__reduce_ex__", refer)    # noqa: B010
+    copyreg.pickle(io.TextIOWrapper, refer)                 # type: ignore[arg-type]
 
 
 class Pickler:
