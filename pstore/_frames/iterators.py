@@ -46,7 +46,10 @@ def _spent(empty: Any) -> Any:
 def list_iterator(sequence: list[Any], index: int) -> Any:
     """Make an iterator that stands at `index` of a list that may be shorter, or not be filled yet."""
     iterator: Any = list.__iter__(sequence)
-    _place(iterator, sequence, index)
+    if index <= list.__len__(sequence):
+        iterator.__setstate__(index)
+    else:
+        _place_beyond(iterator, sequence, index)
     return iterator
 
 
@@ -54,15 +57,15 @@ def list_iterator(sequence: list[Any], index: int) -> Any:
 def list_reverse_iterator(sequence: list[Any], index: int) -> Any:
     """Make a reversed list iterator whose next item is at `index`."""
     iterator: Any = list.__reversed__(sequence)
-    _place(iterator, sequence, index)
+    if index < list.__len__(sequence):
+        iterator.__setstate__(index)
+    else:
+        _place_beyond(iterator, sequence, index)
     return iterator
 
 
-def _place(iterator: Any, sequence: list[Any], index: int) -> None:
+def _place_beyond(iterator: Any, sequence: list[Any], index: int) -> None:
     length = list.__len__(sequence)
-    if index < length:
-        iterator.__setstate__(index)
-        return
     list.extend(sequence, [None] * (index + 1 - length))  # else __setstate__ would clamp the index
     iterator.__setstate__(index)
     list.__delitem__(sequence, slice(length, None))

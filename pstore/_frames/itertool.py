@@ -25,7 +25,7 @@ from pstore._frames.sharing import REDUCERS as _SHARING
 from pstore._frames.standins import HEAD, MISSING, As, Call, Items, Switch, bare, consume, fields, refuse
 from pstore._frames.stored import stored
 
-__all__ = ["REDUCERS"]
+__all__ = ["BASES", "REDUCERS", "refuse_subclass"]
 
 _NEGATIVE = 1 << 63
 
@@ -331,3 +331,19 @@ REDUCERS: dict[type, Callable[[Any], Any]] = {
 
 if sys.version_info >= (3, 12):
     REDUCERS[itertools.batched] = _reduce_batched
+
+BASES: tuple[type, ...] = (
+    *(kind for kind in REDUCERS if kind.__module__ == "itertools" and kind.__flags__ & 1 << 10),  # can be a base
+    enumerate,
+    filter,
+    map,
+    reversed,
+    zip,
+)
+"""What users derive from; pickle would then call their ``__init__`` and lose the attributes of the instance."""
+
+
+def refuse_subclass(obj: Any) -> Any:
+    """Reducer of instances of user classes that are derived from :data:`BASES`."""
+    base = next(cls for cls in type(obj).__mro__ if cls in BASES)
+    raise refuse(obj, f"its class is derived from {base.__qualname__}", f"hold the {base.__qualname__} in an attribute")

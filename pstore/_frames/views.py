@@ -1,7 +1,7 @@
 """Views of other objects: of dicts, of mappings, of buffers (layer 1).
 
-Owns: dict views, mappingproxy and memoryview; joins the tables of `weak`, `matches`, `contexts` and `descriptors`.
-Rules:
+Owns: dict views, mappingproxy and memoryview; joins the tables of `weak`, `matches`, `contexts`,
+`descriptors` and `typeparams`.  Rules:
 
 * A view stays a view: it is stored as its object and where in it, never as a copy of what it shows.
 * ``vars(cls)`` is stored as the class.
@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from gc import get_referents
 from typing import Any
 
-from pstore._frames import contexts, descriptors, matches, weak
+from pstore._frames import contexts, descriptors, matches, typeparams, weak
 from pstore._frames.access import words
 from pstore._frames.containers import mapping_base
 from pstore._frames.standins import refuse
@@ -183,4 +183,5 @@ REDUCERS: dict[type, Callable[[Any], Any]] = {
     **matches.REDUCERS,
     **contexts.REDUCERS,
     **descriptors.REDUCERS,
+    **typeparams.REDUCERS,
 }

@@ -548,6 +548,18 @@ def test_islice_that_counted_too_far() -> None:
         dumps(never)
 
 
+class Derived(itertools.chain[Any]):
+    pass
+
+
+def test_derived_classes_are_refused() -> None:
+    from pstore._frames.itertool import BASES, refuse_subclass
+
+    assert itertools.count in BASES and itertools._tee not in BASES  # type: ignore[attr-defined]
+    with pytest.raises(UnsupportedValue, match="derived from chain; hold the chain in an attribute"):
+        refuse_subclass(Derived("abc"))
+
+
 def test_tee_whose_source_runs() -> None:
     class Storing:
         def __iter__(self) -> Any:

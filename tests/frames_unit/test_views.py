@@ -13,6 +13,7 @@ import random
 import struct
 import sys
 import types
+import typing
 import weakref
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
@@ -468,3 +469,42 @@ if sys.version_info >= (3, 15):
     import builtins
 
     MARK = builtins.sentinel("MARK")  # type: ignore[attr-defined]
+
+
+T = typing.TypeVar("T")
+
+
+def test_type_parameters() -> None:
+    assert copied(T) is T
+    local = typing.TypeVar("local", bound=int, covariant=True)  # type: ignore[misc]
+    one, again, hint = copied((local, local, list[local]))  # type: ignore[valid-type]
+    assert one is again is hint.__args__[0] and one is not local
+    assert (one.__name__, one.__bound__, one.__covariant__, one.__module__) == ("local", int, True, __name__)
+    assert copied(typing.TypeVar("text", str, bytes)).__constraints__ == (str, bytes)  # type: ignore[misc]
+    assert copied(typing.ParamSpec("local")).__name__ == "local"  # type: ignore[misc]
+    assert copied(typing.TypeVarTuple("local")).__name__ == "local"  # type: ignore[misc]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="new in 3.12")
+def test_declared_type_parameters() -> None:
+    space: dict[str, Any] = {"__name__": "made"}
+    exec("def f[T, U: int, V: (int, str), *Ts, **P](x: T): pass", space)
+    plain, bound, either, several, rest = space["f"].__type_params__
+    for parameter in (plain, several, rest):
+        assert repr(copied(parameter)) == repr(parameter)
+    assert copied(plain).__infer_variance__
+    for parameter, what in (bound, "bound"), (either, "constraints"):
+        with pytest.raises(UnsupportedValue, match=f"its {what} has not been evaluated yet"):
+            dumps(parameter)
+    assert bound.__bound__ is copied(bound).__bound__ is int
+    assert either.__constraints__ == copied(either).__constraints__ == (int, str)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="new in 3.13")
+def test_defaults_of_type_parameters() -> None:
+    local = typing.TypeVar("local", default=int)  # type: ignore[misc]
+    assert copied(local).__default__ is int and not copied(typing.TypeVar("none")).has_default()  # type: ignore[misc]
+    space: dict[str, Any] = {}
+    exec("def f[T = int](x: T): pass", space)
+    with pytest.raises(UnsupportedValue, match="its default has not been evaluated yet"):
+        dumps(space["f"].__type_params__[0])
