@@ -27,8 +27,18 @@ module          owns
 """
 
 from pstore._frames.finalisers import abandon
-from pstore._frames.frames import capture, driver_of, rebuild
+from pstore._frames.frames import capture, driver_of, rebuild, reduce_in_two_phases
 from pstore._frames.making import end_of_load, start_of_load
 from pstore._frames.reducers import reducer_of, register
 
-__all__ = ["abandon", "capture", "driver_of", "end_of_load", "rebuild", "reducer_of", "register", "start_of_load"]
+__all__ = [
+    "abandon",
+    "capture",
+    "driver_of",
+    "end_of_load",
+    "rebuild",
+    "reduce_in_two_phases",
+    "reducer_of",
+    "register",
+    "start_of_load",
+]

@@ -19,7 +19,7 @@ import struct
 import sys
 from typing import Any
 
-__all__ = ["WORD", "abandon_one", "check_platform", "memory", "signed_words", "words"]
+__all__ = ["WORD", "abandon_one", "check_platform", "memory", "signed_words", "unpacker", "words"]
 
 WORD = 8
 """Bytes in a pointer; other builds are refused by :func:`check_platform`."""
@@ -44,6 +44,11 @@ class _Unpackers(dict[int, Any]):
 
 _unsigned = _Unpackers("Q")
 _signed = _Unpackers("q")
+
+
+def unpacker(count: int) -> Any:
+    """The function that reads `count` unsigned words: ``function(memory, address)``; for hot paths."""
+    return _unsigned[count]
 
 
 def words(address: int, count: int) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Any
 
 from pstore._frames import twins
-from pstore._frames.reading import code_of, finished, frame_of, read
+from pstore._frames.reading import code_of, has_ended, frame_of, read
 from pstore._frames.suspension import PREVIOUS, VALUE, localsplus_names
 
 __all__ = ["cell_labels", "state_labels", "where"]
@@ -22,13 +22,13 @@ def where(obj: Any) -> str:
         code, line = obj.__code__, obj.__code__.co_firstlineno
     else:
         code = code_of(obj)
-        line = code.co_firstlineno if finished(obj) else frame_of(obj).f_lineno or code.co_firstlineno
+        line = code.co_firstlineno if has_ended(obj) else frame_of(obj).f_lineno or code.co_firstlineno
     return f"{code.co_qualname}() at {os.path.basename(code.co_filename)}:{line}"
 
 
 def state_labels(gen: Any) -> list[str]:
     """A label for each item of a frame's state, in order."""
-    if finished(gen):
+    if has_ended(gen):
         return []
     shape = read(gen)[0].shape
     code = code_of(gen)

@@ -7,52 +7,86 @@ bytes in between: the rebuilt frame holds the very objects of the captured one.
 from __future__ import annotations
 
 import gc
+from gc import get_referents
 from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType
 from typing import Any
 
-from pstore._frames import making
-from pstore._frames import twins
-from pstore._frames.reading import FrameState, Plan, finished, read
+from pstore._frames import making, twins
+from pstore._frames.access import memory
+from pstore._frames.layout import BASE, HEAD_SIZE, NULL, SUSPENDED, unpack_head
+from pstore._frames.making import frame
+from pstore._frames.reading import FrameState, Plan, has_ended, points, read
 
-__all__ = ["REDUCERS", "capture", "rebuild"]
+__all__ = ["REDUCERS", "capture", "driver_of", "rebuild", "reduce_in_two_phases"]
 
 
 def _reduce(gen: Any) -> tuple[Any, ...]:
-    """Reduce a generator or coroutine."""
-    if finished(gen):
-        return making.finished_frame, (making.ENDED_KINDS[type(gen)], gen.__name__, gen.__qualname__)
-    plan, values, renamed = read(gen)
-    if plan.shape.mode == twins.CREATED:
-        return _reduce_created(gen, plan, values, renamed)
-    arguments: tuple[Any, ...] = plan.arguments
-    make: Any = making.frame
-    if plan.identity.module is None:
-        make, arguments = making.frame_of_function, (plan.key, _function(gen))
-    if renamed:
-        arguments = (*arguments, gen.__name__, gen.__qualname__)
-    return make, arguments, tuple(values), None, None, making.fill
+    """Reduce a generator or coroutine, in one phase: made and filled at once.
+
+    A graph may run in a cycle through a frame: the pickler then comes back here before the frame is in its memo, writes
+    it again, inside, and keeps that one; the unpickler makes the outer one for nothing, and `making` lets it go.  Only
+    a cycle without any list, dict, cell or instance in it has no end: the frame that holds itself.  That ends in a
+    RecursionError, after which the graph is written by way of :func:`reduce_in_two_phases`.
+    """
+    base = id(gen) + BASE
+    name, qualname, exc, _, _, _, state, instruction, _ = unpack_head(memory, base - HEAD_SIZE)
+    point = points.get(instruction)
+    if point is not None and not exc and state in SUSPENDED:
+        plain = point.plain
+        if plain is not None and NULL not in point.locals(memory, base):
+            if name == point.name and qualname == point.qualname:
+                return frame, (*plain.arguments, tuple(get_referents(gen)[plain.first :]))
+    make, arguments, values, names = _parts(gen)
+    if values is None:
+        return make, arguments
+    return make, (*arguments, values, *names)
+
+
+def reduce_in_two_phases(gen: Any) -> tuple[Any, ...]:
+    """Reduce a generator or coroutine so that it can be referred to before its state is written."""
+    make, arguments, values, names = _parts(gen)
+    if values is None:
+        return make, arguments
+    if make in _ONE_PHASE:
+        return make, (*arguments, values, *names)
+    return making.IN_TWO_PHASES[make], (*arguments, *names), values, None, None, making.fill
 
 
 def _reduce_async(gen: Any) -> tuple[Any, ...]:
-    if finished(gen):
-        return making.finished_frame, (making.ENDED_KINDS[type(gen)], gen.__name__, gen.__qualname__)
+    make, arguments, values, names = _parts(gen)
+    if values is None:
+        return make, arguments
+    if make in _ONE_PHASE:
+        return make, (*arguments, values, *names)
+    return make, (*arguments, *names), values, None, None, making.fill_async
+
+
+def _parts(gen: Any) -> tuple[Any, tuple[Any, ...], tuple[Any, ...] | None, tuple[str, ...]]:
+    """The function that makes the frame again, its first arguments, the state, and names that are not the code's."""
+    if has_ended(gen):
+        return making.finished_frame, (making.ENDED_KINDS[type(gen)], gen.__name__, gen.__qualname__), None, ()
     plan, values, renamed = read(gen)
-    if plan.shape.mode == twins.CREATED:
-        return _reduce_created(gen, plan, values, renamed)
-    arguments: tuple[Any, ...] = plan.arguments
-    make: Any = making.async_frame
-    if plan.identity.module is None:
-        make, arguments = making.async_frame_of_function, (plan.key, _function(gen))
-    if renamed:
-        arguments = (*arguments, gen.__name__, gen.__qualname__)
-    return make, arguments, tuple(values), None, None, making.fill_async
-
-
-def _reduce_created(gen: Any, plan: Plan, values: list[Any], renamed: bool) -> tuple[Any, ...]:
     names = (gen.__name__, gen.__qualname__) if renamed else ()
-    if plan.identity.module is None:
-        return making.created_of_function, (plan.key, _function(gen), tuple(values), *names)
-    return making.created, (*plan.arguments, tuple(values), *names)
+    by_value = plan.identity.module is None
+    arguments = (plan.key, _function(gen)) if by_value else plan.arguments
+    return _MAKERS[_group(gen, plan), by_value], arguments, tuple(values), names
+
+
+def _group(gen: Any, plan: Plan) -> str:
+    if plan.shape.mode == twins.CREATED:
+        return "created"
+    return "async" if type(gen) is AsyncGeneratorType else "suspended"
+
+
+_MAKERS: dict[tuple[str, bool], Any] = {
+    ("created", False): making.created,
+    ("created", True): making.created_of_function,
+    ("suspended", False): frame,
+    ("suspended", True): making.frame_of_function,
+    ("async", False): making.async_frame,
+    ("async", True): making.async_frame_of_function,
+}
+_ONE_PHASE = (making.created, making.created_of_function)
 
 
 def _function(gen: Any) -> FunctionType:
@@ -73,7 +107,7 @@ def capture(gen: Any) -> FrameState:
     Raises:
         UnsupportedFrame: it is running, or in a state that cannot be reproduced.
     """
-    if finished(gen):
+    if has_ended(gen):
         return FrameState(type(gen), None, (), None, gen.__name__, gen.__qualname__)
     plan, values, _ = read(gen)
     return FrameState(type(gen), plan, tuple(values), _function(gen), gen.__name__, gen.__qualname__)

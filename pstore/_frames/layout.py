@@ -3,7 +3,7 @@
 Owns: every test of `sys.version_info` that concerns frames.  The rest of `_frames` asks by name.
 
 Layout of a generator object (the same for coroutines and async generators), words before ``base``, where
-``base = id(gen) + type(gen).__basicsize__`` is the address of the first localsplus slot::
+``base = id(gen) + BASE`` is the address of the first localsplus slot::
 
     3.11-3.13                                    3.14, 3.15
     base-120  gi_name                            base-128
@@ -29,20 +29,19 @@ import struct
 import sys
 from types import AsyncGeneratorType, CodeType, CoroutineType, GeneratorType
 
-from pstore._frames.access import memory
-
 __all__ = [
     "BASE",
     "CLEARED",
     "CREATED",
     "EXECUTING",
-    "HEAD",
+    "HEAD_SIZE",
     "INSTRUCTION_AFTER_YIELD",
     "NULL",
     "STACK_REFERENCES",
     "SUSPENDED",
     "SUSPENDABLE",
     "VIRTUAL_ITERATORS",
+    "unpack_head",
     "code_start",
     "slots_in_use",
 ]
@@ -51,8 +50,9 @@ VERSION = sys.version_info[:2]
 
 SUSPENDABLE = (GeneratorType, CoroutineType, AsyncGeneratorType)
 
-BASE: dict[type, int] = {kind: kind.__basicsize__ for kind in SUSPENDABLE}
-"""Type -> bytes from the object's address to its first localsplus slot."""
+BASE: int = GeneratorType.__basicsize__
+"""Bytes from the address of a generator, coroutine or async generator to its first localsplus slot."""
+assert all(kind.__basicsize__ == BASE for kind in SUSPENDABLE)
 
 STACK_REFERENCES = VERSION >= (3, 14)
 """Slots are tagged references: the low bits say borrowed or immortal (1) or a small int kept in the slot (3)."""
@@ -72,16 +72,12 @@ _NAME_TO_FRAME = 48
 HEAD_SIZE = _FRAME_HEADER + _NAME_TO_FRAME
 _format = "=QQQ16x4b4x56xQQ8x" if STACK_REFERENCES else "=QQQ16x4b4x56xQi4x"
 assert struct.calcsize(_format) == HEAD_SIZE
-_unpack_head = struct.Struct(_format).unpack_from
+unpack_head = struct.Struct(_format).unpack_from
+"""Read the fixed words before the slots: ``unpack_head(memory, base - HEAD_SIZE)``.
 
-
-def HEAD(base: int) -> tuple[int, int, int, int, int, int, int, int, int]:  # noqa: N802 - a constant of the layout
-    """Read the fixed words before the slots of the generator whose slots start at `base`.
-
-    Returns: addresses of name, qualname and handled exception (0: none), then hooks inited, closed, running async,
-    frame state (CPython's own number), the instruction pointer, and the raw stack top (see :func:`slots_in_use`).
-    """
-    return _unpack_head(memory, base - HEAD_SIZE)
+Gives: addresses of name, qualname and handled exception (0: none), then hooks inited, closed, running async, frame
+state (CPython's own number), the instruction pointer, and the raw stack top (see :func:`slots_in_use`).
+"""
 
 
 # Frame states are CPython's own numbers and differ; they are never stored.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+from sys import getrefcount
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import AsyncGeneratorType, CodeType, CoroutineType, FunctionType, GeneratorType
@@ -33,12 +34,18 @@ _DIGEST = 16  # bytes of a key that stand for the code; the rest is the shape
 
 @dataclass(slots=True)
 class _Maker:
-    """Makes frames of one shape: `call` is the twin's function, `holder` what a created frame takes its state from."""
+    """Makes frames of one shape.
+
+    Attributes:
+        call: the twin's function; calling it gives a frame at the start of the prefix.
+        holder: the list from which a created frame takes its state.
+        identity: how the code was found.
+    """
 
     call: FunctionType
     holder: list[Any]
     mode: str
-    identity: CodeIdentity | None
+    identity: CodeIdentity
 
 
 _makers: dict[bytes, _Maker] = {}
@@ -59,7 +66,7 @@ def _maker(key: bytes, encoded: bytes) -> _Maker:
         CodeNotFound, CodeChanged, FormatError: as `codes.find`.
     """
     maker = _makers.get(key)
-    if maker is not None and maker.identity is not None and maker.identity.is_current():
+    if maker is not None and maker.identity.is_current():
         return maker
     identity = codes.find(key[:_DIGEST], encoded)
     shape = _shape(key)
@@ -77,7 +84,10 @@ def _maker_by_value(key: bytes, function: FunctionType) -> _Maker:
         if len(_twins_by_value) >= CACHE_LIMIT:
             _twins_by_value.clear()
         twin = _twins_by_value[key] = twins.make_twin(function.__code__, _shape(key))
-    return _Maker(twin.function(function.__globals__), twin.holder, _shape(key).mode, None)
+    return _Maker(twin.function(function.__globals__), twin.holder, _shape(key).mode, _BY_VALUE)
+
+
+_BY_VALUE = CodeIdentity((lambda: None).__code__, b"", b"", None, None)
 
 
 def _shape(key: bytes) -> Shape:
@@ -105,23 +115,55 @@ def make(maker_call: FunctionType, holder: list[Any], mode: str, state: tuple[An
 
 
 @stored
-def frame(key: bytes, encoded: bytes, name: str | None = None, qualname: str | None = None) -> Any:
-    """Shell of a suspended generator or coroutine whose code is found by reference."""
-    gen = _maker(key, encoded).call()
+def frame(
+    key: bytes, encoded: bytes, state: tuple[Any, ...], name: str | None = None, qualname: str | None = None
+) -> Any:
+    """A suspended generator or coroutine whose code is found by reference, in one phase."""
+    maker = _makers.get(key)
+    if maker is None or not maker.identity.is_current():
+        maker = _maker(key, encoded)
+    gen = maker.call()
     gen.send(None)
+    gen.send(state)
     if name is not None:
         gen.__name__, gen.__qualname__ = name, qualname
+    _load.made.append(gen)
     return gen
 
 
 @stored
-def frame_of_function(key: bytes, function: FunctionType, name: str | None = None, qualname: str | None = None) -> Any:
-    """Shell of a suspended generator or coroutine whose function is stored by value."""
-    gen = _maker_by_value(key, function).call()
-    gen.send(None)
-    if name is not None:
-        gen.__name__, gen.__qualname__ = name, qualname
+def frame_of_function(
+    key: bytes, function: FunctionType, state: tuple[Any, ...], name: str | None = None, qualname: str | None = None
+) -> Any:
+    """A suspended generator or coroutine whose function is stored by value, in one phase."""
+    gen = frame_shell_of_function(key, function, name, qualname)
+    gen.send(state)
     return gen
+
+
+@stored
+def frame_shell(key: bytes, encoded: bytes, name: str | None = None, qualname: str | None = None) -> Any:
+    """Shell of a suspended generator or coroutine whose code is found by reference."""
+    return _shell(_maker(key, encoded), name, qualname)
+
+
+@stored
+def frame_shell_of_function(
+    key: bytes, function: FunctionType, name: str | None = None, qualname: str | None = None
+) -> Any:
+    """Shell of a suspended generator or coroutine whose function is stored by value."""
+    return _shell(_maker_by_value(key, function), name, qualname)
+
+
+def _shell(maker: _Maker, name: str | None, qualname: str | None) -> Any:
+    gen = _named(maker.call(), name, qualname)
+    gen.send(None)
+    _load.made.append(gen)
+    return gen
+
+
+IN_TWO_PHASES: dict[Any, Any] = {frame: frame_shell, frame_of_function: frame_shell_of_function}
+"""Function that makes a frame with its state -> the one that makes its shell, to be followed by :func:`fill`."""
 
 
 @stored
@@ -162,7 +204,7 @@ def _created(call: FunctionType, holder: list[Any], state: tuple[Any, ...]) -> A
         holder[:] = (state,)
         gen = call()
         holder.clear()
-    _load.unstarted.append(gen)
+    _load.made.append(gen)
     return gen
 
 
@@ -175,14 +217,13 @@ class _Load(threading.local):
     Attributes:
         depth: loads within loads.
         under_way: id of an async generator made in this load -> (itself, the awaitable that drives it).
-        unstarted: frames made that were never started.  In a cyclic graph the unpickler may make one twice and drop
-            the other: dropping it must not warn that a coroutine was never awaited.
+        made: the frames.  In a cyclic graph one may be made twice, and the other dropped; when a load fails, all are.
     """
 
     def __init__(self) -> None:
         self.depth = 0
         self.under_way: dict[int, tuple[Any, Any]] = {}
-        self.unstarted: list[Any] = []
+        self.made: list[Any] = []
 
 
 _load = _Load()
@@ -193,16 +234,31 @@ def start_of_load() -> None:
     _load.depth += 1
 
 
-def end_of_load() -> None:
-    """Forget what only the load needed.  Called after every load, also a failed one."""
+def end_of_load(failed: bool = False) -> None:
+    """Called after every load.  Frames that nobody has, all of them if it failed, are let go without running."""
     _load.depth -= 1
     if _load.depth:
         return
-    _load.under_way.clear()
-    while _load.unstarted:
-        gen = _load.unstarted.pop()
-        if sys.getrefcount(gen) == 2:  # `gen` and the call's argument: nobody else has it
-            abandon_one(gen)
+    if _load.under_way:
+        _load.under_way.clear()
+    made = _load.made
+    if made:
+        # one reference each: the list's; two: the list's and the loop's
+        for gen in made:
+            if failed or getrefcount(gen) <= _LOOSE:
+                abandon_one(gen)
+        made.clear()
+    gen = None
+
+
+def _loose() -> int:
+    """What `getrefcount` says in a loop over a list of an object that only the list has."""
+    for obj in [object()]:
+        return getrefcount(obj)
+    raise AssertionError
+
+
+_LOOSE = _loose()
 
 
 @stored
@@ -255,6 +311,7 @@ def async_frame_of_function(
 def _start_async(call: FunctionType, mode: str) -> Any:
     with no_first_iteration():
         gen = call()
+        _load.made.append(gen)
         _until_yield(gen.asend(None), None)
         if mode in (twins.IN_AWAIT, twins.IN_CLOSE, twins.CLOSED_AT_YIELD):
             driver = gen.asend(None) if mode == twins.IN_AWAIT else gen.aclose()

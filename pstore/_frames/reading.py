@@ -19,14 +19,14 @@ from types import AsyncGeneratorType, CodeType, CoroutineType, FunctionType, Gen
 from typing import Any
 
 from pstore._frames import twins
-from pstore._frames.access import words
+from pstore._frames.access import memory, unpacker, words
 from pstore._frames.codes import CodeIdentity, identify
 from pstore._frames.iterators import list_iterator
 from pstore._frames.layout import (
     BASE,
     CREATED,
     EXECUTING,
-    HEAD,
+    HEAD_SIZE,
     INSTRUCTION_AFTER_YIELD,
     NULL,
     STACK_REFERENCES,
@@ -34,12 +34,13 @@ from pstore._frames.layout import (
     VIRTUAL_ITERATORS,
     code_start,
     slots_in_use,
+    unpack_head,
 )
 from pstore._frames.suspension import LASTI, PREVIOUS, VALUE, localsplus_names, point_at, stack_kinds
 from pstore._frames.twins import ABSENT, Shape
 from pstore.errors import UnsupportedFrame
 
-__all__ = ["FrameState", "Plan", "code_of", "finished", "frame_of", "read"]
+__all__ = ["FrameState", "Plan", "Point", "code_of", "has_ended", "frame_of", "points", "read"]
 
 _TAG, _TAGGED_INT = 3, 3
 _NONE = id(None)
@@ -85,15 +86,27 @@ class Plan:
 
 
 @dataclass(slots=True)
-class _Point:
-    """One instruction address at which frames have been found suspended."""
+class Point:
+    """One instruction address at which frames have been found suspended.
+
+    Attributes:
+        code, unit: the code object (kept alive, so that the address stays its own) and the code unit in it.
+        name, qualname: addresses of the code's names, which its frames have unless they were renamed.
+        count: slots in use.
+        plans: pattern of the slots -> plan.
+        locals: function that reads the words of the local slots.
+        plain: the plan for frames here that have every local bound and handle no exception, once there was one, if all
+            that is on the stack is what is awaited: then there is no more to look at than the locals.
+    """
 
     code: CodeType
     unit: int
     name: int
     qualname: int
     count: int
+    locals: Any
     plans: dict[Any, Plan] = field(default_factory=dict)
+    plain: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +126,14 @@ class FrameState:
     qualname: str
 
 
-_points: dict[int, _Point] = {}
+points: dict[int, Point] = {}
+"""Address of an instruction -> what is known of frames suspended there."""
 
 
-def finished(gen: Any) -> bool:
+def has_ended(gen: Any) -> bool:
     """Whether it has run to its end, or was closed."""
-    return frame_of(gen) is None
+    state = unpack_head(memory, id(gen) + BASE - HEAD_SIZE)[6]
+    return state not in SUSPENDED and state != CREATED and frame_of(gen) is None
 
 
 def read(gen: Any) -> tuple[Plan, list[Any], bool]:
@@ -127,11 +142,11 @@ def read(gen: Any) -> tuple[Plan, list[Any], bool]:
     Raises:
         UnsupportedFrame: it is running, or in a state that cannot be reproduced.
     """
-    base = id(gen) + BASE[type(gen)]
-    name, qualname, exc, _, closed, running, state, instruction, top = HEAD(base)
+    base = id(gen) + BASE
+    name, qualname, exc, _, closed, running, state, instruction, top = unpack_head(memory, base - HEAD_SIZE)
     if state not in SUSPENDED and state != CREATED:
         raise _refused(gen, "it is running" if state == EXECUTING else f"its frame state is {state}")
-    point = _points.get(instruction)
+    point = points.get(instruction)
     if point is None:
         point = _new_point(gen, instruction, slots_in_use(base, top))
     slots = words(base, point.count)
@@ -145,12 +160,34 @@ def read(gen: Any) -> tuple[Plan, list[Any], bool]:
         plan = _make_plan(gen, point, slots, handling, flags, state == CREATED)
         if key:
             point.plans[key] = plan
+            if _is_plain(plan, point):
+                point.plain = plan
     values = gc.get_referents(gen)[plan.first : plan.last]
     for place, slot in plan.virtual:
         values[place] = _real_iterator(gen, values[place], slots[slot])
     for place in plan.skip:
         del values[place]
     return plan, values, name != point.name or qualname != point.qualname
+
+
+def _is_plain(plan: Plan, point: Point) -> bool:
+    """Whether reading the locals alone tells that another frame here has the same plan."""
+    shape = plan.shape
+    count = len(localsplus_names(point.code))
+    stack = shape.kinds[count:]
+    return (
+        shape.mode == twins.SUSPENDED
+        and not shape.handling
+        and plan.last is None
+        and plan.identity.module is not None
+        and ABSENT not in shape.kinds[:count]
+        and stack in ("", *_AWAITED)
+        and not plan.virtual
+    )
+
+
+# What an await has on the stack: what is awaited, and from 3.15 on an empty slot.
+_AWAITED = (VALUE + ABSENT,) if VIRTUAL_ITERATORS else (VALUE,)
 
 
 def _pattern(slots: tuple[int, ...], handling: int) -> Any:
@@ -168,7 +205,7 @@ def _refused(gen: Any, reason: str) -> UnsupportedFrame:
 # ---------------------------------------------------------------- the first capture at a point
 
 
-def _new_point(gen: Any, instruction: int, count: int) -> _Point:
+def _new_point(gen: Any, instruction: int, count: int) -> Point:
     code = code_of(gen)
     offset = instruction - code_start(code)
     frame = frame_of(gen)
@@ -176,15 +213,16 @@ def _new_point(gen: Any, instruction: int, count: int) -> _Point:
         raise _refused(gen, "its instruction pointer is not where CPython says it is")
     if count < len(localsplus_names(code)) or count > len(localsplus_names(code)) + code.co_stacksize:
         raise _refused(gen, f"{count} slots in use cannot be right")
-    if len(_points) >= _CACHE_LIMIT:
-        _points.clear()
-    point = _Point(code, offset // 2, id(code.co_name), id(code.co_qualname), count)
-    _points[instruction] = point
+    if len(points) >= _CACHE_LIMIT:
+        points.clear()
+    locals_count = len(localsplus_names(code))
+    point = Point(code, offset // 2, id(code.co_name), id(code.co_qualname), count, unpacker(locals_count))
+    points[instruction] = point
     return point
 
 
 def _make_plan(
-    gen: Any, point: _Point, slots: tuple[int, ...], handling: int, flags: tuple[int, int] | None, created: bool
+    gen: Any, point: Point, slots: tuple[int, ...], handling: int, flags: tuple[int, int] | None, created: bool
 ) -> Plan:
     referents = gc.get_referents(gen)
     twin = twins.original_of(point.code)
@@ -221,7 +259,7 @@ def _namespace(referents: list[Any]) -> dict[str, Any]:
 
 
 def _place(
-    gen: Any, code: CodeType, point: _Point, twin: twins.Twin | None, flags: tuple[int, int] | None, created: bool
+    gen: Any, code: CodeType, point: Point, twin: twins.Twin | None, flags: tuple[int, int] | None, created: bool
 ) -> tuple[int, int, str]:
     after = 1 if INSTRUCTION_AFTER_YIELD else 0
     unit = twin.unit_of_original(point.unit - after) if twin else point.unit - after

@@ -19,7 +19,6 @@ Loading runs code that the bytes name: load only what you trust.
 
 from __future__ import annotations
 
-import io
 import pickle
 import sys
 from importlib.machinery import ModuleSpec
@@ -34,6 +33,7 @@ from pstore.errors import CodeNotFound, FormatError, PstoreError, RebuildError
 __all__ = ["HEADER", "dumps", "loads", "register"]
 
 HEADER = b"pstore1\n"
+_BODY = len(HEADER)
 _PROTOCOL = 5
 
 
@@ -41,6 +41,21 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         reducer = reducer_of[type(obj)]
         return reducer(obj) if reducer is not None else NotImplemented
+
+
+class _Sink:
+    """What a pickler writes to: a list of chunks, headed by the header."""
+
+    __slots__ = ("chunks", "write")
+
+    def __init__(self) -> None:
+        self.chunks = [HEADER]
+        self.write = self.chunks.append
+
+
+# Making a pickler takes longer than storing a small frame with it.
+_idle: list[tuple[_Pickler, _Sink]] = []
+_KEEP = 65536  # bytes written; the memo of a pickler that wrote more has grown too large to clear it again and again
 
 
 def dumps(obj: Any) -> bytes:
@@ -52,14 +67,21 @@ def dumps(obj: Any) -> bytes:
     Raises:
         UnsupportedValue: something in the graph cannot be stored faithfully; the error names the path to it.
     """
-    buffer = io.BytesIO()
-    buffer.write(HEADER)
-    pickler = _Pickler(buffer, _PROTOCOL)
+    try:
+        pickler, sink = _idle.pop()
+    except IndexError:
+        sink = _Sink()
+        pickler = _Pickler(sink, _PROTOCOL)
     try:
         pickler.dump(obj)
     except Exception:
         return _slowly(obj)
-    return buffer.getvalue()
+    data = b"".join(sink.chunks)
+    if len(data) <= _KEEP:
+        pickler.clear_memo()
+        del sink.chunks[1:]
+        _idle.append((pickler, sink))
+    return data
 
 
 def loads(data: bytes | bytearray | memoryview) -> Any:
@@ -69,12 +91,15 @@ def loads(data: bytes | bytearray | memoryview) -> Any:
         FormatError: `data` is not pstore's, is damaged, or of another format or Python version.
         CodeNotFound, CodeChanged: code that it refers to is not there, or is other code.
     """
-    view = memoryview(data)
-    if view[: len(HEADER)] != HEADER:
-        raise _not_ours(bytes(view[: len(HEADER)]))
+    if bytes(data[:_BODY]) != HEADER:
+        raise _not_ours(bytes(data[:_BODY]))
+    body = data[_BODY:] if len(data) <= _KEEP else memoryview(data)[_BODY:]  # copying a little is the faster
     start_of_load()
+    failed = True
     try:
-        return pickle.loads(view[len(HEADER) :])
+        loaded = pickle.loads(body)
+        failed = False
+        return loaded
     except PstoreError:
         raise
     except (ModuleNotFoundError, AttributeError) as error:
@@ -84,7 +109,7 @@ def loads(data: bytes | bytearray | memoryview) -> Any:
     except Exception as error:
         raise RebuildError(f"{type(error).__name__}: {error}") from error
     finally:
-        end_of_load()
+        end_of_load(failed)
 
 
 def _not_ours(start: bytes) -> FormatError:

@@ -21,7 +21,7 @@ from collections.abc import Generator, Iterable
 from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType
 from typing import Any
 
-from pstore._frames import reducer_of
+from pstore._frames import reduce_in_two_phases, reducer_of
 from pstore._frames.describe import cell_labels, state_labels, where
 from pstore.errors import UnsupportedValue
 
@@ -105,7 +105,8 @@ class Walk:
         self.out.append(pickle.MEMOIZE)
 
     def _other(self, obj: Any, cls: type) -> Steps:
-        reducer = reducer_of[cls]
+        # a frame may hold itself: here, other than in the C pickler, it can be referred to before its state is written
+        reducer = reduce_in_two_phases if cls in _FRAMES[:2] else reducer_of[cls]
         reduced = reducer(obj) if reducer is not None else NotImplemented
         if reduced is NotImplemented:
             if issubclass(cls, type):
