@@ -2,14 +2,18 @@
 
     python crash.py record FOLDER [NAME ...]     run to the end: FOLDER/NAME/<n>.fs at each commit, FOLDER/NAME/trace
     python crash.py resume FOLDER [NAME ...]     from each copy to the end: FOLDER/NAME/<n>.trace, or <n>.error
+    python crash.py hop FOLDER [NAME ...]        a new process after each commit: FOLDER/NAME/hop.trace, or hop.error
 
-A resumed copy runs in a fork of a process that has imported the modules and nothing else.
+Each copy, and each hop, runs in a fork of a process that has imported the modules and nothing else.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import shutil
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -20,6 +24,7 @@ import pstore
 from pstore.testing import VirtualClock
 
 START = 1000.0
+MOST_HOPS = 100
 
 
 def run(path, start, name):
@@ -31,48 +36,82 @@ def run(path, start, name):
         return repr((out, result, engine.run(), clock.now()))
 
 
-def record(folder, name):
-    folder.mkdir(parents=True)
-    path = folder / "live.fs"
-    persist, count = pstore.Store.persist, 0
+@contextlib.contextmanager
+def after_commits(call):
+    """Have ``call(store)`` called after each commit that wrote something."""
+    persist = pstore.Store.persist
 
-    def persist_and_copy(store, note=None):
-        nonlocal count
+    def persist_and_call(store, note=None):
         before = store.tid
         tid = persist(store, note)
         if tid != before:
-            loop = store.parts["loop"]
-            shutil.copy(path, folder / f"{count:03}.fs")
-            (folder / f"{count:03}.time").write_text(repr(loop.time()))
-            count += 1
+            call(store)
         return tid
 
-    pstore.Store.persist = persist_and_copy
+    pstore.Store.persist = persist_and_call
     try:
-        (folder / "trace").write_text(run(path, START, name))
+        yield
     finally:
         pstore.Store.persist = persist
 
 
+def record(folder, name):
+    folder.mkdir(parents=True)
+    count = itertools.count()
+
+    def copy(store):
+        point = folder / f"{next(count):03}.fs"
+        shutil.copy(folder / "live.fs", point)
+        point.with_suffix(".time").write_text(repr(store.parts["loop"].time()))
+
+    with after_commits(copy):
+        (folder / "trace").write_text(run(folder / "live.fs", START, name))
+
+
+def in_a_process(path, name):
+    """Run the program in `path` in a fork: to the end, or to where it kills itself; writes .trace or .error."""
+    pid = os.fork()
+    if not pid:
+        try:
+            text, kind = run(path, float(path.with_suffix(".time").read_text()), name), ".trace"
+        except BaseException:
+            text, kind = traceback.format_exc(), ".error"
+        path.with_suffix(kind).write_text(text)
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    if status not in (0, signal.SIGKILL):
+        path.with_suffix(".error").write_text(f"the process ended with status {status}")
+    return status == signal.SIGKILL
+
+
 def resume(folder, name):
-    for copy in sorted(folder.glob("[0-9]*.fs")):
-        pid = os.fork()
-        if not pid:
-            try:
-                text, kind = run(copy, float(copy.with_suffix(".time").read_text()), name), ".trace"
-            except BaseException:
-                text, kind = traceback.format_exc(), ".error"
-            copy.with_suffix(kind).write_text(text)
-            os._exit(0)
-        _, status = os.waitpid(pid, 0)
-        if status:
-            copy.with_suffix(".error").write_text(f"the process ended with status {status}")
+    for path in sorted(folder.glob("[0-9]*.fs")):
+        in_a_process(path, name)
+
+
+def hop(folder, name):
+    path, commits = folder / "hop.fs", itertools.count()
+
+    def die(store):
+        if not next(commits):
+            return  # the first commit of a process is made before anything runs: the next one is progress
+        path.with_suffix(".time").write_text(repr(store.parts["loop"].time()))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    path.with_suffix(".time").write_text(repr(START))
+    with after_commits(die):
+        hops = 1
+        while in_a_process(path, name):
+            hops += 1
+            if hops > MOST_HOPS:
+                path.with_suffix(".error").write_text(f"not done after {hops} processes")
+                return
 
 
 def main(mode, folder, *names):
     for name in names or programs.PROGRAMS:
         try:
-            (record if mode == "record" else resume)(Path(folder) / name, name)
+            {"record": record, "resume": resume, "hop": hop}[mode](Path(folder) / name, name)
         except Exception:
             (Path(folder) / name / "000.error").write_text(traceback.format_exc())
 

@@ -29,6 +29,7 @@ def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("crashed")
     _run("record", folder, "1")
     _run("resume", folder, "2")  # another hash seed: the order of sets must come from the store
+    _run("hop", folder, "3")
     return folder
 
 
@@ -42,3 +43,11 @@ def test_continues_from_every_commit_as_if_never_killed(crashed: Path, name: str
     assert len(points) > 2
     traces = {point.stem: point.with_suffix(".trace").read_text() for point in points}
     assert traces == dict.fromkeys(traces, wanted)
+
+
+@pytest.mark.parametrize("name", sorted(programs.PROGRAMS))
+def test_a_new_process_after_each_commit_makes_no_difference(crashed: Path, name: str) -> None:
+    folder = crashed / name
+    error = folder / "hop.error"
+    assert not error.exists(), error.read_text()
+    assert (folder / "hop.trace").read_text() == (folder / "trace").read_text()
