@@ -64,7 +64,7 @@ def refer_to_tests_and_files() -> None:
     """Let running tests, their results and open text files be referred to."""
     setattr(unittest.TestCase, "__reduce_ex__", refer)      # noqa: B010 - a method that the type checker can't know
     setattr(unittest.TestResult, "__reduce_ex__", refer)    # noqa: B010
-    copyreg.pickle(io.TextIOWrapper, refer)                 # type: ignore[arg-type]
+    copyreg.pickle(io.TextIOWrapper, refer)
 
 
 class Pickler:
