@@ -500,7 +500,6 @@ def frame_parts(obj, prefix):
     values = sorted(frame.f_locals.items())
     return [
         ("name", obj.__qualname__),
-        ("at", frame.f_lasti),
         ("line", frame.f_lineno),
         ("below", awaited),
         *((f"local {name}", value) for name, value in values if name != "shared"),

@@ -3,11 +3,15 @@
 import ast
 import dataclasses
 import time
+import warnings
+
+APART = 10**9  # between the number of a program and of its smaller versions, which are other modules
 
 
 def minimise(program, fails, seconds=40):
     """`fails(program)` says whether it still goes wrong in the same way."""
     end = time.monotonic() + seconds
+    program = dataclasses.replace(program, number=program.number + APART)
     text, changed = program.text, True
     while changed and time.monotonic() < end:
         changed, i = False, 0
@@ -24,7 +28,9 @@ def minimise(program, fails, seconds=40):
 
 def _compiles(text):
     try:
-        compile(text, "<smaller>", "exec")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(text, "<smaller>", "exec")
     except (SyntaxError, ValueError):
         return False
     return True
@@ -36,7 +42,10 @@ def edited(text, i):
     for number, edit in enumerate(edits(tree)):
         if number == i:
             edit()
-            return ast.unparse(ast.fix_missing_locations(tree)) + "\n"
+            try:
+                return ast.unparse(ast.fix_missing_locations(tree)) + "\n"
+            except ValueError:  # a tree that is no program
+                return text
     return None
 
 
@@ -53,9 +62,9 @@ def statement_edits(node):
         block = getattr(node, field, None)
         if not isinstance(block, list):
             continue
-        if len(block) > 3:
-            for start in range(0, len(block), 2):
-                yield lambda block=block, start=start: _replace(block, start, start + 2, [])
+        for size in (len(block) // 2, len(block) // 4):
+            for start in range(0, len(block) if size > 1 else 0, max(size, 1)):
+                yield lambda block=block, start=start, size=size: _replace(block, start, start + size, [])
         for i, child in enumerate(block):
             if not isinstance(child, (ast.Import, ast.ImportFrom, ast.Pass)):
                 yield lambda block=block, i=i: _replace(block, i, i + 1, [])

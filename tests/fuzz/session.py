@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import gc
 import os
 import re
 import time
@@ -16,6 +17,7 @@ BATCH = 50  # programs that share one fresh process
 
 def summary(program, adapter_name, folder, seed, options):
     """What is to be known of a Check, as plain data: computed in a fork."""
+    gc.freeze()  # what is there already need not be looked at again and again
     check = runner.Check(program, runner.ADAPTERS[adapter_name](), folder, seed).run(**options)
     return {
         "points": check.points,
