@@ -72,14 +72,19 @@ def load_extension(path: Path) -> ModuleType:
     return module
 
 
+VIRTUAL = (list, tuple, str, bytes)     # what 3.15 iterates without an iterator object
+
+
 def allowed_difference(before: object, after: object) -> bool:
     """Whether a stack slot may differ: an instruction offset moves with the code of the twin (``lasti`` kept for a
-    re-raise), and 3.15 iterates a list or tuple as (container, index), which is equal to (iterator, NULL)."""
+    re-raise), and what 3.15 keeps as (container, index) is equal to (iterator, NULL)."""
     if isinstance(before, int) and isinstance(after, int):
         return True
-    if sys.version_info >= (3, 15):
-        return type(before) in (list, tuple, int) or type(after) in (list, tuple, int) or after == "<NULL>"
-    return False
+    if sys.version_info < (3, 15):
+        return False
+    if isinstance(before, int):
+        return type(after) is str and after == "<NULL>"
+    return type(before) in VIRTUAL and type(after).__name__.endswith("_iterator")
 
 
 def code_of(gen: Any) -> Any:
