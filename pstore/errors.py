@@ -13,8 +13,8 @@ The tree answers whose fault it is and whether trying again can help:
       StoreError            the database
         NotAStore, UnsupportedStorage, StoreTruncated, StoreCorrupt, StoreLocked, StoreReadOnly, StoreClosed
       EngineError           the durable loop
-        EngineClosed, EngineInterrupted, NotInEngine, NotOnThisLoop, TaskExists, UnknownTask, Stalled, StepFailed,
-        StepResultRefused
+        EngineClosed, EngineInterrupted, EngineStopped, NotInEngine, NotOnThisLoop, TaskExists, UnknownTask, Stalled,
+        StepFailed, StepResultRefused
       PstoreBug             an invariant of pstore broke: please report it
 
 Rules: a message says what, where (path from the root, then file:line and the local's name), why, and what to do
@@ -33,6 +33,7 @@ __all__ = [
     "EngineClosed",
     "EngineError",
     "EngineInterrupted",
+    "EngineStopped",
     "FormatError",
     "NotAStore",
     "NotInEngine",
@@ -220,6 +221,10 @@ class EngineError(PstoreError):
 
 class EngineClosed(EngineError):
     """The engine was closed before; open the store again."""
+
+
+class EngineStopped(EngineError):
+    """`stop` ended a run before the task that it was to wait for was done; the task goes on in the next run."""
 
 
 class EngineInterrupted(EngineError):

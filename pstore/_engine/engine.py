@@ -43,6 +43,7 @@ from pstore.errors import (
     EngineClosed,
     EngineError,
     EngineInterrupted,
+    EngineStopped,
     Stalled,
     StepResultRefused,
     TaskExists,
@@ -193,7 +194,7 @@ class Engine:
             The result of `until`; or, if that is None, the tasks that wait (an empty list: all are done).
 
         Raises:
-            Stalled: `until` can never be done; names where the tasks wait.
+            Stalled: `until` can never be done; names where the tasks wait.  EngineStopped: see `stop`.
             CaptureError: something that tasks or the root refer to cannot be stored; has the path to it.  Nothing was
                 committed, the last commit is intact.  After mending it `run` may be called again.
             KeyboardInterrupt: Ctrl-C was pressed.  At the first one what ran is committed; the program can go on.  A
@@ -220,10 +221,14 @@ class Engine:
                     if not self._can_go_on(forever):
                         return self._stalled(until)
                     self._pause()
-        return self._waiting() if until is None else until.result()
+        if until is None:
+            return self._waiting()
+        if not until.done():
+            raise EngineStopped(f"engine.stop() was called before {until!r} was done")
+        return until.result()
 
     def stop(self) -> None:
-        """Make `run` end soon, as if no task could go on.  From any thread."""
+        """Make the `run` that is running end soon.  From any thread, from tasks and from signal handlers."""
         self._stop = True
         self._loop.inbox.put(None)
 

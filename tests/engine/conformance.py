@@ -3,7 +3,7 @@
     python conformance.py MODULE ...     prints per module: tests run, failed, skipped; the exit code is 1 if any fail
 
 test_tasks and test_futures bring loops of their own, on which the durable task and future are tested: run them apart.
-For the others the loop is the durable one with the driver that `asyncio.Runner` expects added to it, on the system's clock.
+For the others the loop is the durable one, with the driver that `asyncio.Runner` expects, on the clock of the system.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from pstore.errors import (
     EngineClosed,
     EngineError,
     EngineInterrupted,
+    EngineStopped,
     NotInEngine,
     NotOnThisLoop,
     Stalled,
@@ -118,6 +119,14 @@ def test_stop_ends_a_run_that_is_to_last(reopen):
     thread.join()
 
 
+def test_stop_before_the_awaited_task_is_done_says_so(reopen):
+    engine = reopen()
+    task = engine.spawn(take, asyncio.Queue())
+    engine.call_soon_threadsafe(engine.stop)
+    with pytest.raises(EngineStopped, match="before <Task pending"):
+        engine.run(task)
+
+
 def test_a_busy_task_does_not_keep_others_from_being_committed(reopen):
     engine = reopen()
 
@@ -129,8 +138,8 @@ def test_a_busy_task_does_not_keep_others_from_being_committed(reopen):
             await asyncio.sleep(0)
 
     state = engine.root["state"] = {"stop": False, "turns": 0}
-    with pytest.raises(CaptureError):  # the task refers to the engine, which cannot be stored
-        engine.spawn(busy, state)
+    engine.spawn(busy, state)
+    with pytest.raises(CaptureError, match="cannot store an Engine"):  # which the task refers to
         engine.run()
     engine = reopen()
     task = engine.spawn(count_for_ever, engine.root.setdefault("log", []), id="busy")
@@ -184,7 +193,7 @@ def test_a_spawned_task_is_durable_before_it_runs(reopen):
 def test_same_id_twice_is_refused(reopen):
     engine = reopen()
     engine.spawn(nap, 1, id="one")
-    with pytest.raises(TaskExists, match="'one'.*spawn_once"):
+    with pytest.raises(TaskExists, match=r"'one'.*spawn_once"):
         engine.spawn(nap, 1, id="one")
 
 

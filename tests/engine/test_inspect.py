@@ -66,7 +66,7 @@ def store(reopen, tmp_path):
 
 def test_tasks_and_their_states(store):
     tasks = {task.id: task for task in tool.tasks(store)}
-    assert {id: task.state for id, task in tasks.items()} == {
+    assert {name: task.state for name, task in tasks.items()} == {
         "sleeper": "waiting", "joiner": "waiting", "failed": "failed", "finished": "finished", "getter": "waiting",
         "stepping": "ready",
     }  # fmt: skip
