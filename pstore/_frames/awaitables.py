@@ -76,7 +76,8 @@ def _reduce_athrow(obj: Any) -> tuple[Any, ...]:
         return spent_awaitable, ("aclose",)
     owner = _referent(obj, fields[0])
     if state == _ITER:
-        return making.driving, (owner,)
+        # CPython leaves an athrow() object in this state when it is done: then its generator is not running
+        return (making.driving, (owner,)) if owner.ag_running else (spent_awaitable, ("aclose",))
     if not fields[1]:
         return aclose, (owner,)
     if size == 3:  # up to 3.13 the arguments are one tuple

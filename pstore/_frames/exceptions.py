@@ -107,11 +107,8 @@ def set_exception(error: BaseException, state: tuple[Any, ...]) -> None:
     if args is not None:
         error.args = args
     for name, value in (*(fields or {}).items(), *(slots or {}).items()):
-        try:
+        if _get(error, name) is not value:  # setting None where nothing was changes how an OSError prints
             setattr(error, name, value)
-        except (AttributeError, TypeError):
-            if getattr(error, name, None) != value:
-                raise
     if own:
         vars(error).update(own)
     _link(error, (cause, context, suppress, trace))

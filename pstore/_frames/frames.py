@@ -29,9 +29,9 @@ def _reduce(gen: Any) -> tuple[Any, ...]:
     RecursionError, after which the graph is written by way of :func:`reduce_in_two_phases`.
     """
     base = id(gen) + BASE
-    name, qualname, exc, _, _, _, state, instruction, _ = unpack_head(memory, base - HEAD_SIZE)
+    name, qualname, exc, _, _, _, state, frame_object, instruction, _ = unpack_head(memory, base - HEAD_SIZE)
     point = points.get(instruction)
-    if point is not None and not exc and state in SUSPENDED:
+    if point is not None and not exc and not frame_object and state in SUSPENDED:
         plain = point.plain
         if plain is not None and NULL not in point.locals(memory, base):
             if name == point.name and qualname == point.qualname:

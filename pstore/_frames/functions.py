@@ -11,13 +11,15 @@ they are set in the main module of the loading process where it has nothing of t
 
 from __future__ import annotations
 
+import gc
 import sys
 import types
 from collections.abc import Iterator
 from typing import Any
 
 from pstore._frames import codes, names, twins
-from pstore._frames.layout import VERSION
+from pstore._frames.layout import SUSPENDABLE, VERSION
+from pstore._frames.reading import frame_of
 from pstore._frames.stored import stored
 from pstore.errors import UnsupportedValue
 
@@ -47,12 +49,16 @@ def _by_value(function: types.FunctionType) -> tuple[Any, ...]:
     return function_by_value, arguments, _state(function, namespace), None, None, set_function
 
 
-def _namespace(space: dict[str, Any]) -> str | dict[str, Any]:
-    """The stored form of a function's globals: the name of the module whose they are, or the dict itself."""
+def _namespace(space: dict[str, Any]) -> str | types.ModuleType | dict[str, Any]:
+    """The stored form of a function's globals: the name of the module whose they are, a module made at run time, or
+    the dict itself."""
     name = space.get("__name__")
     module = sys.modules.get(name) if isinstance(name, str) else None
     if module is not None and vars(module) is space:
         return names.module_name(module.__name__) or "__main__"
+    if "__spec__" in space and "__loader__" in space:  # looks like a module's: it is to stay that module's
+        owners = (obj for obj in gc.get_referrers(space) if isinstance(obj, types.ModuleType) and vars(obj) is space)
+        return next(owners, space)
     return space
 
 
@@ -115,6 +121,8 @@ def function_by_value(digest: bytes, encoded: bytes, namespace: Any, closure: tu
     space = identity.namespace if namespace is None else namespace
     if isinstance(space, str):
         space = vars(names.find_module(space))
+    elif isinstance(space, types.ModuleType):
+        space = vars(space)
     assert space is not None  # code found by reference has its namespace with it
     return types.FunctionType(identity.code, space, None, None, closure)
 
@@ -188,25 +196,53 @@ def set_module(module: types.ModuleType, state: dict[str, Any]) -> None:
 
 def _reduce_code(code: types.CodeType) -> tuple[Any, ...]:
     twin = twins.original_of(code)
-    identity = codes.identify_value(twin.original if twin else code)
+    code = twin.original if twin else code
+    module = next((m for m in list(sys.modules.values()) if getattr(m, "__file__", None) == code.co_filename), None)
+    identity = codes.identify(code, vars(module)) if module is not None else codes.identify_value(code)
     return code_object, (identity.digest, identity.encoded)
 
 
 @stored
 def code_object(digest: bytes, encoded: bytes) -> types.CodeType:
-    """A code object stored by value."""
+    """A code object, the module's own where it can be found."""
     return codes.find(digest, encoded).code
 
 
-# ---------------------------------------------------------------- refused, with what to do instead
+# ---------------------------------------------------------------- frame objects
 
 
-def _refuse_frame(frame: types.FrameType) -> Any:
+def _reduce_frame(frame: types.FrameType) -> Any:
+    """The frame object of a suspended generator, coroutine or async generator is that object's attribute."""
+    for owner in gc.get_referrers(frame):
+        if isinstance(owner, SUSPENDABLE) and frame_of(owner) is frame:
+            return frame_object, (owner,)
     raise UnsupportedValue(
         "frame",
         f"the frame of {frame.f_code.co_name}() is the interpreter's, not a value",
         "keep what you need of it (line number, name, a traceback.StackSummary) instead of the frame",
     )
+
+
+@stored
+def frame_object(owner: Any) -> types.FrameType:
+    """The frame object of a suspended generator, coroutine or async generator."""
+    frame: types.FrameType = frame_of(owner)
+    return frame
+
+
+def _reduce_locals_proxy(proxy: Any) -> tuple[Any, ...]:
+    (frame,) = gc.get_referents(proxy)
+    return frame_locals, (frame,)
+
+
+def _locals_type() -> type:
+    return type(sys._getframe().f_locals)
+
+
+@stored
+def frame_locals(frame: types.FrameType) -> Any:
+    """The live view of a frame's locals (3.13+)."""
+    return frame.f_locals
 
 
 REDUCERS = {
@@ -215,5 +251,8 @@ REDUCERS = {
     types.MethodType: _reduce_method,
     types.ModuleType: _reduce_module,
     types.CodeType: _reduce_code,
-    types.FrameType: _refuse_frame,
+    types.FrameType: _reduce_frame,
 }
+
+if VERSION >= (3, 13):
+    REDUCERS[_locals_type()] = _reduce_locals_proxy

@@ -14,6 +14,7 @@ Layout of a generator object (the same for coroutines and async generators), wor
     base-80   4 bytes: hooks inited, closed,     base-88
               running async, frame state
     base-72   start of the embedded frame        base-80
+    base-24   frame object                       base-32
     base-16   instruction pointer                base-24
     base-8    int: slots in use                  base-16   pointer to the first free slot
 
@@ -34,6 +35,7 @@ __all__ = [
     "CLEARED",
     "CREATED",
     "EXECUTING",
+    "EXTRA_LOCALS",
     "HEAD_SIZE",
     "INSTRUCTION_AFTER_YIELD",
     "NULL",
@@ -70,15 +72,20 @@ _FRAME_HEADER = 80 if STACK_REFERENCES else 72
 _NAME_TO_FRAME = 48
 
 HEAD_SIZE = _FRAME_HEADER + _NAME_TO_FRAME
-_format = "=QQQ16x4b4x56xQQ8x" if STACK_REFERENCES else "=QQQ16x4b4x56xQi4x"
+_format = "=QQQ16x4b4x48xQQQ8x" if STACK_REFERENCES else "=QQQ16x4b4x48xQQi4x"
 assert struct.calcsize(_format) == HEAD_SIZE
 unpack_head = struct.Struct(_format).unpack_from
 """Read the fixed words before the slots: ``unpack_head(memory, base - HEAD_SIZE)``.
 
 Gives: addresses of name, qualname and handled exception (0: none), then hooks inited, closed, running async, frame
-state (CPython's own number), the instruction pointer, and the raw stack top (see :func:`slots_in_use`).
+state (CPython's own number), address of the frame object (0: nobody has asked for it), the instruction pointer, and the
+raw stack top (see :func:`slots_in_use`).
 """
 
+
+EXTRA_LOCALS = 48 if VERSION >= (3, 13) else None
+"""Bytes from the address of a frame object to its dict of locals that the code does not know, set through `f_locals`
+(``f_extra_locals`` in ``Include/internal/pycore_frame.h``, 3.13+)."""
 
 # Frame states are CPython's own numbers and differ; they are never stored.
 if VERSION >= (3, 15):

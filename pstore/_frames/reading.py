@@ -26,6 +26,7 @@ from pstore._frames.layout import (
     BASE,
     CREATED,
     EXECUTING,
+    EXTRA_LOCALS,
     HEAD_SIZE,
     INSTRUCTION_AFTER_YIELD,
     NULL,
@@ -143,9 +144,12 @@ def read(gen: Any) -> tuple[Plan, list[Any], bool]:
         UnsupportedFrame: it is running, or in a state that cannot be reproduced.
     """
     base = id(gen) + BASE
-    name, qualname, exc, _, closed, running, state, instruction, top = unpack_head(memory, base - HEAD_SIZE)
+    name, qualname, exc, _, closed, running, state, frame, instruction, top = unpack_head(memory, base - HEAD_SIZE)
     if state not in SUSPENDED and state != CREATED:
-        raise _refused(gen, "it is running" if state == EXECUTING else f"its frame state is {state}")
+        reason = "it is running" if state == EXECUTING else f"its frame state is {state}"
+        raise _refused(gen, reason, "store it while it is suspended at an await or a yield")
+    if frame and EXTRA_LOCALS and words(frame + EXTRA_LOCALS, 1)[0]:
+        raise _refused(gen, "it has locals that its code does not know, set through f_locals")
     point = points.get(instruction)
     if point is None:
         point = _new_point(gen, instruction, slots_in_use(base, top))
@@ -196,10 +200,10 @@ def _pattern(slots: tuple[int, ...], handling: int) -> Any:
     return tuple(map(NULL.__eq__, slots)) if NULL in slots else None
 
 
-def _refused(gen: Any, reason: str) -> UnsupportedFrame:
+def _refused(gen: Any, reason: str, remedy: str = "") -> UnsupportedFrame:
     code = code_of(gen)
     where = f"{code.co_qualname}() at {code.co_filename}:{code.co_firstlineno}"
-    return UnsupportedFrame(f"{type(gen).__name__} {where}", reason, "suspend it at an await or a yield first")
+    return UnsupportedFrame(f"{type(gen).__name__} {where}", reason, remedy)
 
 
 # ---------------------------------------------------------------- the first capture at a point

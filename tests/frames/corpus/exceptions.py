@@ -214,8 +214,8 @@ def except_traceback_object_held():
 
 
 @case
-def except_traceback_frame_locals():
-    """The locals of a finished frame kept alive by a traceback."""
+def except_traceback_of_finished_frame():
+    """The traceback entry of a finished frame: its lines; its locals are not kept."""
 
     def work(x):
         y = [x]
@@ -225,8 +225,14 @@ def except_traceback_frame_locals():
         work(3)
     except Fault as e:
         tb = e.__traceback__.tb_next
-    yield sorted(tb.tb_frame.f_locals)
-    return tb.tb_frame.f_locals["y"], tb.tb_frame.f_code is work.__code__
+    yield e_line(tb)
+    return e_line(tb), tb.tb_next is None
+
+
+def e_line(tb):
+    """What prints of a traceback entry, relative to its function."""
+    code = tb.tb_frame.f_code
+    return code.co_qualname, tb.tb_lineno - code.co_firstlineno
 
 
 @case

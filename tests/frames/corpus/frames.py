@@ -134,7 +134,7 @@ def frame_objects_held():
     f = g.gi_frame
     yield sorted(f.f_locals.items()), f is g.gi_frame
     next(g)
-    yield sorted(f.f_locals.items()), f.f_code is gen.__code__
+    yield sorted(f.f_locals.items()), f.f_code.co_qualname == gen.__qualname__
     next(g)
     yield f.f_locals["x"], g.gi_frame is f, _lineno(f), f.f_back, f.f_globals is globals()
     list(g)
@@ -438,5 +438,5 @@ def trace_functions_untouched():
     g = gen(1)
     next(g)
     yield g.gi_code.co_flags, g.gi_code.co_stacksize, len(list(g.gi_code.co_lines())) > 1
-    code = g.gi_code
-    return code is gen.__code__, code.co_consts[0], gen.__doc__, len(list(code.co_positions())), inspect.signature(gen)
+    code = gen.__code__
+    return code.co_name == g.gi_code.co_name, code.co_consts[0], gen.__doc__, len(list(code.co_positions())), inspect.signature(gen)

@@ -100,7 +100,7 @@ def held_unstarted_and_finished():
     next(closed)
     closed.close()
     yield done.gi_frame, closed.gi_frame, new.gi_running
-    return list(new), list(done), list(closed), done.gi_code is new.gi_code
+    return list(new), list(done), list(closed), done.__qualname__ == new.__qualname__
 
 
 @case
