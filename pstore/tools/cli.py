@@ -1,0 +1,134 @@
+"""The command line: ``pstore``, ``python -m pstore``.
+
+    pstore demo | demo ping-pong | demo set     the demonstrations
+    pstore ps URI | show URI TASK               look into a store; runs nothing, writes nothing
+
+Rules: what a user can get wrong is one line on stderr that begins with ``pstore: ``, and exit code 1, without a
+traceback; wrong arguments are argparse's, exit code 2; Ctrl-C is 130, a closed pipe 141.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tomllib
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from pstore.errors import PstoreError
+from pstore.tools import listing
+from pstore.tools.demo import DemoFailed, pingpong, sets, travel
+from pstore.tools.terminal import Terminal
+
+__all__ = ["main"]
+
+_DESCRIPTION = "Durable Python: suspended coroutines and all they refer to, kept in a ZODB database."
+_EPILOG = """\
+examples:
+  pstore demo                      kill a travel agent six times, see every booking come out right
+  pstore demo --seed 7 --kills 12  the same bookings and kill instants again, or more kills
+  pstore demo ping-pong            stop and start two players with ENTER
+  pstore demo set                  where replaying a history gives wrong values, and this does not
+  pstore ps orders.fs              the tasks of a store, and where each stands
+  pstore show orders.fs order-17   the stack of one task, with source lines and locals
+
+ps and show open the store read-only, also while a program is using it.  The modules of the program must
+be importable: they are looked for in the current folder, beside the store and on PYTHONPATH.
+"""
+_URI = "the store: path of a file"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: without the name of the program; those of the process if None.
+
+    Returns:
+        The exit code.
+    """
+    asked = _parser().parse_args(arguments)
+    try:
+        code: int = asked.command(asked)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Python flushes stdout once more when it ends; give it something that can be written to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        return _complain("interrupted", 130)
+    except (PstoreError, DemoFailed) as error:
+        return _complain(str(error))
+    except OSError as error:
+        return _complain(f"{error.filename or 'the system'}: {error.strerror or error}")
+    except RecursionError:
+        return _complain("what is stored is nested too deeply to be shown")
+
+
+def _complain(message: str, code: int = 1) -> int:
+    print(f"pstore: {message.splitlines()[0] if message else 'failed'}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pstore",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    version = f"pstore {_version()}, Python {platform.python_version()}"
+    parser.add_argument("--version", action="version", version=version)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_demos(commands.add_parser("demo", help="see programs killed and resumed", description=travel.SUMMARY))
+    _add_ps(commands.add_parser("ps", help="list the tasks of a store", description=listing.ps.__doc__))
+    _add_show(commands.add_parser("show", help="show the stack of a task", description="Show the stack of a task."))
+    return parser
+
+
+def _add_demos(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=_number, help="of bookings, refusals and kill instants; default: a random one")
+    parser.add_argument("--kills", type=_number, default=6, metavar="N", help="how often to kill it (default: 6)")
+    parser.add_argument("--dir", metavar="D", help="folder for store and ledgers, new or empty; it is left there")
+    parser.add_argument("--keep", action="store_true", help="leave the temporary folder there")
+    parser.set_defaults(command=lambda asked: travel.demo(Terminal(), asked.seed, asked.kills, asked.dir, asked.keep))
+    demos = parser.add_subparsers(metavar="ANOTHER", title="other demos")
+    ping = demos.add_parser("ping-pong", help="stop and start with ENTER", description=pingpong.SUMMARY)
+    ping.add_argument("--auto", type=_number, metavar="N", help="stop and start N times without being asked, then end")
+    ping.add_argument("uri", nargs="?", metavar="URI", help=f"{_URI}; continued if it is there (default: a temporary)")
+    ping.set_defaults(command=lambda asked: pingpong.demo(Terminal(), asked.uri, asked.auto))
+    unordered = demos.add_parser("set", help="a set under another hash seed", description=sets.SUMMARY)
+    unordered.set_defaults(command=lambda asked: sets.demo(Terminal()))
+
+
+def _add_ps(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("uri", metavar="URI", help=_URI)
+    parser.set_defaults(command=lambda asked: listing.ps(Terminal(), asked.uri))
+
+
+def _add_show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("uri", metavar="URI", help=_URI)
+    parser.add_argument("task", metavar="TASK", help="id of the task, as `pstore ps` shows it")
+    parser.set_defaults(command=lambda asked: listing.show(Terminal(), asked.uri, asked.task))
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number} is negative")
+    return number
+
+
+def _version() -> str:
+    """Give the version; in a checkout that is not installed, from its pyproject.toml."""
+    try:
+        return metadata.version("pstore")
+    except metadata.PackageNotFoundError:
+        project = Path(__file__).parents[2] / "pyproject.toml"
+        if not project.is_file():
+            return "(unknown version)"
+        return str(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])
