@@ -170,11 +170,11 @@ def _why_failed(row: dict[str, Any] | None) -> str | None:
     return None
 
 
-def compare(suite: str, module: str, plain: Log, recaptured: Log) -> Outcome:
-    """The outcome of a suite from its two runs."""
+def compare(suite: str, module: str, plain: Log, recaptured: Log, *, pickled: bool = False) -> Outcome:
+    """The outcome of a suite from its two runs; there are no exclusions in the pickled mode."""
     before, after = plain.ended, recaptured.ended
     outcome = Outcome(suite, module, excluded_examples=recaptured.altered)
-    exclusions = excluded_here()
+    exclusions = {} if pickled else excluded_here()
     for test, row in before.items():
         if row["status"] == "skipped":
             outcome.skipped_by_python[test] = row["message"]
@@ -214,7 +214,7 @@ def run_suite(suite: str, extension: Path, *, pickled: bool = False) -> Outcome:
     before = run_module(module, extension)
     between = time.perf_counter()
     after = run_module(module, extension, "--pickled" if pickled else "--recapture")
-    outcome = compare(suite, module, before, after)
+    outcome = compare(suite, module, before, after, pickled=pickled)
     outcome.seconds_baseline = round(between - began, 1)
     outcome.seconds_recapture = round(time.perf_counter() - between, 1)
     return outcome
