@@ -4,6 +4,7 @@
 ``test_graphs`` are the same thing under hypothesis.
 
 =============  =====================================================================
+portrait       what introspection shows of a frame
 kit            what generated programs call: emit, pause, managers, iterators
 choices        where the generator's decisions come from: a seed, or hypothesis
 scopes         what a function being written may use

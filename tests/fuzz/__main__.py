@@ -26,6 +26,7 @@ def arguments():
         "--fresh", type=int, default=2, metavar="N", help="each N-th program also in a fresh process; 0: none"
     )
     parser.add_argument("--minimise", type=int, default=40, metavar="SECONDS", help="for each kind of mismatch; 0: not")
+    parser.add_argument("--throws", type=int, default=2, help="points of each of once, throw and close")
     parser.add_argument("--homes", help="some of module,nested,exec")
     parser.add_argument("--keep", metavar="FOLDER", help="where programs that go wrong are saved")
     parser.add_argument("--json", metavar="FILE")
@@ -62,7 +63,9 @@ def main():
         return 0
     modes = options.modes.split(",") if options.modes else None
     with tempfile.TemporaryDirectory() as folder:
-        session = Session(options.adapter, folder, options.seed, options.size, modes, options.minimise, options.fresh)
+        session = Session(
+            options.adapter, folder, options.seed, options.size, modes, options.minimise, options.fresh, options.throws
+        )
         session.homes = options.homes and options.homes.split(",")
         session.run(range(options.first, options.first + options.programs))
         figures = report(session)

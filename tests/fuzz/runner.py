@@ -2,7 +2,8 @@
 
     plain       uninterrupted, twice: the generator's own soundness
     every       dumped and loaded before the start and at every suspension; the copy goes on, the original never does
-    orig        dumped at every suspension, the original goes on: capture does not disturb
+    orig        dumped and loaded at every suspension, the original goes on: capture does not disturb; the copy is
+                looked at: state, line, names, locals and what is awaited are as in the original
     once K      dumped and loaded at suspension K alone
     throw K     at suspension K dumped, loaded, Ping thrown in; then at every suspension
     close K     at suspension K dumped, loaded, closed
@@ -21,6 +22,7 @@ import sys
 import warnings
 
 from . import features, kit
+from .portrait import differences, portrait
 
 STEPS = 40  # suspensions after which a program is left alone
 MADE = {}  # number -> namespace, of programs without a module
@@ -213,14 +215,16 @@ class Hops:
             data = self.adapter.dumps(root)
         except Exception as e:
             raise Refused(f"dumps: {type(e).__name__}: {e}") from e
-        if self.go_on_with == "original":
-            return root
         try:
             copy = self.adapter.loads(data)
         except Exception as e:
             raise Refused(f"loads: {type(e).__name__}: {e}") from e
-        if copy is not root:
-            self.left.append(root)
+        if self.go_on_with == "original":
+            self.left.append(copy)
+            if found := differences(portrait(root), portrait(copy)):
+                raise Refused("looks different: " + "; ".join(found))
+            return root
+        self.left.append(root)
         return copy
 
     def drop(self):
