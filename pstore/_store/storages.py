@@ -68,6 +68,8 @@ def open_storage(uri: str | os.PathLike[str] | Any, *, read_only: bool = False) 
 def _open_file(path: Path, read_only: bool) -> Any:
     if path.is_dir():
         raise NotAStore(str(path), "it is a folder")
+    if path.exists() and not path.is_file():  # to open a pipe would wait for its other end
+        raise NotAStore(str(path), "it is not an ordinary file")
     if not path.exists():
         if read_only:
             raise NotAStore(str(path), "there is no such file")

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from pstore.errors import PstoreError
+from pstore.errors import CodeChanged, PstoreError
 from pstore.tools import listing
 from pstore.tools.demo import DemoFailed, pingpong, sets, travel
 from pstore.tools.terminal import Terminal
@@ -61,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
     except KeyboardInterrupt:
         return _complain("interrupted", 130)
+    except CodeChanged as error:
+        return _complain(str(error).splitlines()[0])  # what follows is the difference
     except (PstoreError, DemoFailed) as error:
         return _complain(str(error))
     except OSError as error:
@@ -70,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str, code: int = 1) -> int:
-    print(f"pstore: {message.splitlines()[0] if message else 'failed'}", file=sys.stderr)
+    print(f"pstore: {' '.join(message.split())}", file=sys.stderr)
     return code
 
 
@@ -91,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_demos(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=_number, help="of bookings, refusals and kill instants; default: a random one")
+    parser.add_argument("--seed", type=_number, metavar="N", help="of bookings, refusals and kill instants; default: a random one")
     parser.add_argument("--kills", type=_number, default=6, metavar="N", help="how often to kill it (default: 6)")
     parser.add_argument("--dir", metavar="D", help="folder for store and ledgers, new or empty; it is left there")
     parser.add_argument("--keep", action="store_true", help="leave the temporary folder there")
@@ -117,10 +119,9 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
 
 
 def _number(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{number} is negative")
-    return number
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
 
 
 def _version() -> str:

@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+from pstore import _engine as engine
 from pstore._store.store import Store
 from pstore.tools import inspect
 from pstore.tools.inspect import FrameInfo, TaskInfo
@@ -16,6 +17,7 @@ from pstore.tools.terminal import Terminal, clip, columns, tidy
 __all__ = ["place", "ps", "short_path", "show"]
 
 _ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep
+_ENGINE = os.path.dirname(engine.__file__) + os.sep  # on top of the traceback of every task that failed
 _KEY = re.compile(r" \[[0-9a-f]{16}\.\d+\]")
 _PLACE = re.compile(r"(?P<function>.*\(\)) at (?P<filename>.*):(?P<line>\d+)", re.DOTALL)
 
@@ -43,7 +45,7 @@ def show(terminal: Terminal, uri: str, task_id: str) -> int:
         Other errors: see `opened`.
     """
     with opened(uri) as store:
-        frames = inspect.stack(store, task_id)
+        frames = [frame for frame in inspect.stack(store, task_id) if not frame.filename.startswith(_ENGINE)]
         task = next(task for task in inspect.tasks(store) if task.id == task_id)
         waits_for = _waits(store, task)
     waits = f" for {tidy(waits_for)}" if waits_for else ""

@@ -120,8 +120,8 @@ def _check(uri: str) -> None:
     if uri.startswith("memory:"):
         raise DemoFailed("memory: does not outlive a process; name a file for ping-pong")
     path = Path(uri.removeprefix("file:"))
-    if not path.exists() and path.absolute().parent.is_dir():
-        return
+    if not path.exists() and not path.absolute().parent.is_dir():
+        raise DemoFailed(f"{uri}: the folder that it should be in does not exist")
     try:
         with opened(uri) as store:
             tasks = {task.id for task in inspect.tasks(store)}
@@ -129,9 +129,9 @@ def _check(uri: str) -> None:
     except EngineError:
         raise DemoFailed(f"{uri} is a store without a game of ping-pong; name a new file") from None
     except NotAStore:
-        if path.is_file() and not path.stat().st_size:  # an empty file is as good as none
-            return
-        raise
+        if path.exists() and not (path.is_file() and path.stat().st_size == 0):  # an empty file is as good as none
+            raise
+        return
     if others or tasks != PLAYERS:
         raise DemoFailed(f"{uri} holds another program; name a new file for ping-pong")
 
@@ -207,6 +207,7 @@ def _judge(terminal: Terminal, heard: list[str], stops: int) -> int:
         if numbers:
             spans.append(f"{player.split()[1]} {numbers[0]} to {numbers[-1]}")
     result = "no number is missing" if good else "numbers are MISSING"
-    line = f"{stops} times stopped and started; {', '.join(spans)}: {result}"
+    times = "once" if stops == 1 else f"{stops} times"
+    line = f"stopped and started {times}; {', '.join(spans)}: {result}"
     terminal.line(terminal.green(line) if good else terminal.red(line))
     return 0 if good else 1
