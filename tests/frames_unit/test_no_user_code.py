@@ -10,7 +10,7 @@ import pytest
 
 from tests.frames_unit.kit import advanced, copied
 
-PICKLE_ASKS = ("__reduce_ex__", "__dict__", "__class__", "__getstate__", "__setstate__")
+PICKLE_ASKS = ("__reduce_ex__", "__reduce__", "__dict__", "__class__", "__getstate__", "__setstate__")
 
 
 class Trap:
