@@ -90,6 +90,7 @@ def go_on(root: Any, mode: str, k: int, unsent: bool) -> None:
     if mode == "throw":
         if step(root, "throw", kit.Ping(f"at {k}")):
             finish(root, k + 1, unsent)
+        gc.collect()  # the exception thrown in is free only now
     elif mode == "close":
         try:
             root.close()
