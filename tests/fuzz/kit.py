@@ -18,6 +18,7 @@ __all__ = [
     "AIter",
     "ASpan",
     "Box",
+    "Calls",
     "Fault",
     "Halt",
     "Hold",
@@ -28,6 +29,7 @@ __all__ = [
     "Ping",
     "Slotted",
     "Span",
+    "Still",
     "Via",
     "Wrapped",
     "emit",
@@ -341,6 +343,28 @@ class ASpan(Span):
         if "fail" in self.how:
             raise Fault("aexit", self.name)
         return "swallow" in self.how
+
+
+def _enter(*args):
+    emit("still enters", len(args))
+
+
+def _exit(*args):
+    emit("still exits", args[-2])
+
+
+class Still:
+    """Its special methods are static: the interpreter finds no instance to bind, and keeps another stack."""
+
+    __enter__ = staticmethod(_enter)
+    __exit__ = staticmethod(_exit)
+
+
+class Calls:
+    """Has an instance attribute where others have a method."""
+
+    def __init__(self, n):
+        self.n, self.add = n, mix
 
 
 class Hold:

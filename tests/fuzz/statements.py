@@ -70,7 +70,7 @@ class Statements(Expressions):
     def compound_options(self, s):
         options = [(6, self.if_), (10, self.function), (4, self.klass), (5, self.match), (3, self.half_consumed)]
         if s.loops < 3:
-            options += [(11, self.for_), (4, self.while_)]
+            options += [(11, self.for_), (4, self.while_), (4, self.many_kinds)]
         if not s.clean:
             options += [(15, self.try_), (6, self.with_), (3, self.exit_stack), (6, self.try_star), (3, self.hold)]
         if s.awaits and s.loops < 3:
@@ -305,6 +305,33 @@ class Statements(Expressions):
         """Over a list that the body may change; it is cut each time round so that this ends."""
         name, x = self.choices.pick(s.lists), self.fresh("i")
         return [f"for {x} in {name}:", f"    del {name}[6:]", *self.loop_body(s, d, [x]), *self.loop_else(s, d)]
+
+    def many_kinds(self, s, d):
+        """One place that is suspended in with values of several types on the stack."""
+        x, y, label = self.fresh("i"), self.fresh("i"), self.fresh("")
+        if self.choices.chance(60):
+            kinds = [
+                f"[{self.int_(s, 1)}, 2]",
+                "range(2)",
+                f"({self.int_(s, 1)}, 1)",
+                "{1, 2}",
+                "b'xy'",
+                "'ab'",
+                "{3: 4}",
+            ]
+            kinds += ["deque([1, 2])", "bytearray(b'z')", "iter([5])", "Iter(2)", "zip([1])", "reversed((1, 2))"]
+            body = [f"for {y} in {x}:", f"    emit({label}, {y}, {self.leaf(s)}, {self.suspension_or_leaf(s)})"]
+        elif s.clean or self.choices.chance(50):
+            kinds = [*s.objs, "Box(1)", "Calls(2)", "Box(3)"]
+            body = [f"emit({label}, {x}.add({self.suspension_or_leaf(s)}))"]
+        else:
+            kinds = ["Span(1)", "Still()", "contextlib.nullcontext(2)", "Span(3, 'swallow')"]
+            body = [f"with {x}:", f"    emit({label}, {self.suspension_or_leaf(s)}, {self.leaf(s)})"]
+        picked = [self.choices.pick(kinds) for _ in range(self.choices.integer(2, 4))]
+        return [f"for {x} in ({', '.join(picked)}):", *indent(body)]
+
+    def suspension_or_leaf(self, s):
+        return self.suspension(s, 1) if s.suspends else self.leaf(s)
 
     def while_(self, s, d):
         count = self.fresh("w")
