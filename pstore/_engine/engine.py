@@ -15,12 +15,8 @@ Rules:
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import queue
-import signal
-import sys
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -28,39 +24,28 @@ from contextlib import contextmanager
 from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar, overload
 
+from pstore import errors
 from pstore._engine.future import Future
+from pstore._engine.guards import AsyncGenHooks, on_interrupt, refuse_results, report_failures
 from pstore._engine.host import Answer, Host
 from pstore._engine.loop import DurableLoop
 from pstore._engine.outbox import Step
 from pstore._engine.stack import where
 from pstore._engine.task import Task
 from pstore._frames import abandon
-from pstore._store import graph
 from pstore._store.store import Store
 from pstore.clock import Clock, SystemClock
-from pstore.errors import (
-    CaptureError,
-    EngineClosed,
-    EngineError,
-    EngineInterrupted,
-    EngineStopped,
-    Stalled,
-    StepResultRefused,
-    TaskExists,
-    UnknownTask,
-)
 
 __all__ = ["LOOP_PART", "Engine", "open"]
 
 T = TypeVar("T")
-logger = logging.getLogger("pstore")
 
 # Where the loop is in `Store.parts`.
 LOOP_PART = "loop"
 _open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
-def open(uri: str | os.PathLike[str] | Any, *, clock: Clock | None = None) -> Engine:  # noqa: A001  # the public name
+def open(uri: str | os.PathLike[str] | Any, *, clock: Clock | None = None) -> Engine:  # the public name
     """Start a new durable program, or continue the one that is in the store.
 
     Nothing runs before `Engine.run`.
@@ -71,7 +56,7 @@ def open(uri: str | os.PathLike[str] | Any, *, clock: Clock | None = None) -> En
 
     Raises: see `pstore.Store`.
     """
-    hooks = _AsyncGenHooks()
+    hooks = AsyncGenHooks()
     with hooks.installed():
         store = Store(uri)
         try:
@@ -84,13 +69,13 @@ def open(uri: str | os.PathLike[str] | Any, *, clock: Clock | None = None) -> En
 class Engine:
     """A durable program: a store, and the loop in it.  Made by `open`.  For one thread at a time."""
 
-    def __init__(self, store: Store, clock: Clock, hooks: _AsyncGenHooks) -> None:
+    def __init__(self, store: Store, clock: Clock, hooks: AsyncGenHooks) -> None:
         loop = store.parts.get(LOOP_PART)
         if loop is None:
             loop = store.parts[LOOP_PART] = DurableLoop()
         elif not isinstance(loop, DurableLoop):
             kind = type(loop).__name__
-            raise EngineError(f"{store.name}: the part {LOOP_PART!r} of the store is a {kind}, not a loop")
+            raise errors.EngineError(f"{store.name}: the part {LOOP_PART!r} of the store is a {kind}, not a loop")
         self._store, self._clock, self._hooks = store, clock, hooks
         self._loop: DurableLoop = loop
         self._loop.attach(clock)
@@ -122,7 +107,7 @@ class Engine:
 
     @property
     def clock(self) -> Clock:
-        """Where time comes from."""
+        """The source of time."""
         return self._clock
 
     @property
@@ -132,11 +117,12 @@ class Engine:
 
     # -- starting tasks
 
-    def spawn(self, fn: Callable[..., Coroutine[Any, Any, T]], *args: Any, id: str | None = None) -> Task[T]:  # noqa: A002
+    def spawn(self, fn: Callable[..., Coroutine[Any, Any, T]], *args: Any, id: str | None = None) -> Task[T]:
         """Start a task: ``fn(*args)``.  It runs, and is durable, from the next `run` on.
 
         Args:
             fn: a coroutine function.
+            *args: its arguments.
             id: name of the task, under which it is kept when it is done; made up if None.
 
         Raises:
@@ -144,7 +130,7 @@ class Engine:
         """
         self._check_open()
         if id is not None and id in self._loop.tasks:
-            raise TaskExists(id)
+            raise errors.TaskExists(id)
         coro = fn(*args)
         try:
             return self._loop.spawn(coro, id)
@@ -153,13 +139,13 @@ class Engine:
                 coro.close()
             raise
 
-    def spawn_once(self, id: str, fn: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> Task[T]:  # noqa: A002
+    def spawn_once(self, id: str, fn: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> Task[T]:
         """Give the task of that id, done or not, whatever it runs; start it as ``fn(*args)`` if there is none."""
         self._check_open()
         task = self._loop.tasks.get(id)
         return self.spawn(fn, *args, id=id) if task is None else task
 
-    def forget(self, id: str) -> None:  # noqa: A002
+    def forget(self, id: str) -> None:
         """Drop a task that is done, so that its id can be used again.
 
         Raises:
@@ -169,9 +155,9 @@ class Engine:
         self._check_open()
         task = self._loop.tasks.get(id)
         if task is None:
-            raise UnknownTask(id, tuple(self._loop.tasks))
+            raise errors.UnknownTask(id, tuple(self._loop.tasks))
         if not task.done():
-            raise EngineError(f"task {id!r} is not done: cancel it, and run the engine until it is")
+            raise errors.EngineError(f"task {id!r} is not done: cancel it, and run the engine until it is")
         del self._loop.tasks[id]
         self._loop.unreported[:] = [entry for entry in self._loop.unreported if entry is not task]
 
@@ -203,7 +189,7 @@ class Engine:
         """
         self._check_usable()
         if until is not None and until.get_loop() is not self._loop:
-            raise EngineError(f"{until!r} does not belong to this engine")
+            raise errors.EngineError(f"{until!r} does not belong to this engine")
         self._stop = False
         with self._running():
             if not self._refused:
@@ -216,7 +202,7 @@ class Engine:
                         until._log_traceback = False  # about to be seen by the caller; this is to be committed too
                     self._commit_and_start()
                 self._raise_if_interrupted()
-                self._report(until)
+                report_failures(self._loop, until)
                 if not self._has_work() and not self._is_over(until):
                     if not self._can_go_on(forever):
                         return self._stalled(until)
@@ -224,7 +210,7 @@ class Engine:
         if until is None:
             return self._waiting()
         if not until.done():
-            raise EngineStopped(f"engine.stop() was called before {until!r} was done")
+            raise errors.EngineStopped(f"engine.stop() was called before {until!r} was done")
         return until.result()
 
     def stop(self) -> None:
@@ -249,7 +235,7 @@ class Engine:
         """
         self._check_usable()
         if self._loop.is_running():
-            raise EngineError("engine.commit() was called while the engine runs; it commits by itself at every await")
+            raise errors.EngineError("engine.commit() was called while the engine runs: it commits by itself")
         return self._commit(note)
 
     def close(self) -> None:
@@ -261,7 +247,7 @@ class Engine:
         if self.closed:
             return
         if self._loop.is_running():
-            raise EngineError("engine.close() was called while the engine runs; call engine.stop(), then close it")
+            raise errors.EngineError("engine.close() was called while it runs; call engine.stop(), then close it")
         _open_engines.discard(self)
         self._loop.close()
         self._host.close()
@@ -277,7 +263,7 @@ class Engine:
         return f"<pstore.Engine {self._store.name}{' closed' if self.closed else ''}>"
 
     def __reduce__(self) -> Any:
-        raise CaptureError(
+        raise errors.CaptureError(
             "cannot store an Engine: it belongs to the process, not to the program; "
             "hand tasks what they need (engine.root['name']), start tasks with asyncio.create_task"
         )
@@ -317,9 +303,11 @@ class Engine:
         self._loop.outbox.sweep()
         try:
             tid = self._store.persist(note)
-        except CaptureError as error:
+        except errors.CaptureError as error:
             self._refused = True
-            if not self._refuse_answers():
+            refused = refuse_results(self._answered)
+            self._answered.clear()
+            if not refused:
                 error.add_note(
                     f"Nothing was committed to {self._store.name}: the last commit is intact. Mend what the path leads "
                     "to and call engine.run() again, or close the engine and open the store again to go back to it."
@@ -329,20 +317,6 @@ class Engine:
         self._answered.clear()
         self._refused = False
         return tid
-
-    def _refuse_answers(self) -> bool:
-        """Put an error in place of each fresh result that cannot be stored; tells whether there was one."""
-        refused = False
-        for step in self._answered:
-            future = step.future
-            try:
-                graph.dumps((future._result, future._exception))
-            except CaptureError as error:
-                given = "" if future._exception is None else f"it raised {future._exception!r}; "
-                future.replace_outcome(StepResultRefused(step.title, f"{given}{error}"))
-                refused = True
-        self._answered.clear()
-        return refused
 
     def _pause(self) -> None:
         self._clock.pause(self._loop.next_deadline(), self._wait_for_news, busy=self._is_busy())
@@ -377,26 +351,17 @@ class Engine:
     def _stalled(self, until: Future[Any] | None) -> list[Task[Any]]:
         waiting = self._waiting()
         if until is not None:
-            raise Stalled(repr(until), tuple(f"{task.id}: {where(task)}" for task in waiting))
+            raise errors.Stalled(repr(until), tuple(f"{task.id}: {where(task)}" for task in waiting))
         return waiting
-
-    # -- failures
-
-    def _report(self, until: Future[Any] | None) -> None:
-        """Log the spawned tasks that failed and that nobody has asked; `until` is about to be asked."""
-        failures, self._loop.unreported[:] = self._loop.unreported[:], []
-        for task in failures:
-            if task is not until and task._log_traceback:
-                logger.error("task %s failed: %s", task.id, task.title, exc_info=task._exception)
 
     def _check_open(self) -> None:
         if self.closed:
-            raise EngineClosed(f"{self._store.name}: the engine is closed; open the store again with pstore.open()")
+            raise errors.EngineClosed(f"{self._store.name}: the engine is closed; open the store again")
 
     def _check_usable(self) -> None:
         self._check_open()
         if self._broken:
-            raise EngineInterrupted(
+            raise errors.EngineInterrupted(
                 f"{self._store.name}: a task was broken into by KeyboardInterrupt or SystemExit, so nothing more is "
                 "committed; the last commit is intact: close the engine and open the store again"
             )
@@ -417,45 +382,13 @@ class Engine:
     @contextmanager
     def _running(self) -> Iterator[None]:
         if self._loop.is_running():
-            raise EngineError("the engine is running already; tasks await, they do not call engine.run()")
-        with self._hooks.installed(), self._signals():
+            raise errors.EngineError("the engine is running already; tasks await, they do not call engine.run()")
+        with self._hooks.installed(), on_interrupt(self._interrupt):
             self._loop.set_running(True)
             try:
                 yield
             finally:
                 self._loop.set_running(False)
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        in_main = threading.current_thread() is threading.main_thread()
-        if not in_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-            yield
-            return
-        signal.signal(signal.SIGINT, self._interrupt)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-class _AsyncGenHooks:
-    """What Python calls when a suspended async generator is dropped; also those that a load brings back get it."""
-
-    def __init__(self) -> None:
-        self.loop: DurableLoop | None = None
-
-    def _finalise(self, agen: Any) -> None:
-        if self.loop is not None:
-            self.loop.close_asyncgen(agen)
-
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        before = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(firstiter=None, finalizer=self._finalise)
-        try:
-            yield
-        finally:
-            sys.set_asyncgen_hooks(*before)
 
 
 @atexit.register

@@ -92,7 +92,7 @@ class Host:
     def _run(self, key: str, call: functools.partial[Any], context: Any) -> None:
         try:
             value = context.run(call_with_key, key, call)
-        except BaseException as error:  # noqa: BLE001  # whatever it is belongs to the task, not to this thread
+        except BaseException as error:  # whatever it is belongs to the task, not to this thread
             self._post(key, None, error)
             return
         if inspect.isawaitable(value):  # a plain function, such as a lambda, that called a coroutine function
@@ -154,7 +154,7 @@ class _AsyncHost:
     async def _drive(self, key: str, call: Callable[[], Awaitable[Any]]) -> None:
         try:
             value = await call()
-        except BaseException as error:  # noqa: BLE001  # goes to the task that asked; this loop serves the others
+        except BaseException as error:  # goes to the task that asked; this loop serves the others
             self._post(key, None, error)
         else:
             self._post(key, value, None)

@@ -303,7 +303,7 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
             self._handler(self, context)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # noqa: BLE001  # it must not get out into the loop
+        except BaseException as error:  # it must not get out into the loop
             failed = {"message": "Exception in the exception handler", "exception": error, "context": context}
             self.default_exception_handler(failed)
 
@@ -333,7 +333,7 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
     async def shutdown_asyncgens(self) -> None:
         """Do nothing: what is suspended stays suspended."""
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Do nothing: there is no executor."""
 
 

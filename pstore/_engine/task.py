@@ -170,7 +170,7 @@ class Task(Future[T]):
     def _wakeup(self, future: Any) -> None:
         try:
             future.result()
-        except BaseException as error:  # noqa: BLE001  # a cancellation as well
+        except BaseException as error:  # a cancellation as well
             self._step(error)
         else:
             self._step()
@@ -208,7 +208,7 @@ class Task(Future[T]):
         except (KeyboardInterrupt, SystemExit) as leaving:
             self._fail(leaving)
             raise
-        except BaseException as failure:  # noqa: BLE001  # kept with the task
+        except BaseException as failure:  # kept with the task
             self._fail(failure)
         else:
             self._wait_for(yielded)

@@ -1,0 +1,77 @@
+"""What `Engine.run` puts around the loop: the hooks of async generators, Ctrl-C, refused results, reports."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pstore._engine.future import Future
+from pstore._engine.loop import DurableLoop
+from pstore._engine.outbox import Step
+from pstore._store import graph
+from pstore.errors import CaptureError, StepResultRefused
+
+__all__ = ["AsyncGenHooks", "on_interrupt", "refuse_results", "report_failures"]
+
+logger = logging.getLogger("pstore")
+
+
+class AsyncGenHooks:
+    """What Python calls when a suspended async generator is dropped; also those that a load brings back get it."""
+
+    def __init__(self) -> None:
+        self.loop: DurableLoop | None = None
+
+    def _finalise(self, agen: Any) -> None:
+        if self.loop is not None:
+            self.loop.close_asyncgen(agen)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        before = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(firstiter=None, finalizer=self._finalise)
+        try:
+            yield
+        finally:
+            sys.set_asyncgen_hooks(*before)
+
+
+@contextmanager
+def on_interrupt(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Have Ctrl-C call `handler`, in the main thread and if nobody else handles it."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def refuse_results(answered: Iterable[Step]) -> bool:
+    """Put an error in place of each fresh result that cannot be stored; tells whether there was one."""
+    refused = False
+    for step in answered:
+        future = step.future
+        try:
+            graph.dumps((future._result, future._exception))
+        except CaptureError as error:
+            given = "" if future._exception is None else f"it raised {future._exception!r}; "
+            future.replace_outcome(StepResultRefused(step.title, f"{given}{error}"))
+            refused = True
+    return refused
+
+
+def report_failures(loop: DurableLoop, until: Future[Any] | None) -> None:
+    """Log the spawned tasks that failed and that nobody has asked; `until` is about to be asked."""
+    failures, loop.unreported[:] = loop.unreported[:], []
+    for task in failures:
+        if task is not until and task._log_traceback:
+            logger.error("task %s failed: %s", task.id, task.title, exc_info=task._exception)
