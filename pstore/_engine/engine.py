@@ -377,8 +377,6 @@ class Engine:
         self._loop.interrupted = True
         self._loop.inbox.put(None)  # SimpleQueue.put may be called in a signal handler
 
-    # -- being the running loop
-
     @contextmanager
     def _running(self) -> Iterator[None]:
         if self._loop.is_running():
