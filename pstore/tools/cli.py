@@ -93,7 +93,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_demos(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=_number, metavar="N", help="of bookings, refusals and kill instants; default: a random one")
+    parser.add_argument(
+        "--seed", type=_number, metavar="N", help="of trips, refusals and kill instants (default: drawn)"
+    )
     parser.add_argument("--kills", type=_number, default=6, metavar="N", help="how often to kill it (default: 6)")
     parser.add_argument("--dir", metavar="D", help="folder for store and ledgers, new or empty; it is left there")
     parser.add_argument("--keep", action="store_true", help="leave the temporary folder there")

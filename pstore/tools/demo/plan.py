@@ -7,8 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from pstore.tools.demo.children import Event
-from pstore.tools.demo.saga import Trip
-from pstore.tools.demo.services import Airline, Bank, Hotel
+from pstore.tools.demo.services import Airline, Bank, Hotel, Trip
 
 __all__ = ["UNDOING", "Instant", "draw_instants", "draw_trips", "make_services"]
 

@@ -8,45 +8,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pstore
-from pstore.tools.demo.services import Airline, Bank, Busy, Hotel
+from pstore.tools.demo.services import Airline, Bank, Busy, Hotel, Trip
 
-__all__ = ["Trip", "book_trip"]
+__all__ = ["book_trip"]
 
 AGAIN = pstore.Retry(attempts=10, delay=0.05, on=(Busy,))
-
-
-@dataclass(repr=False)
-class Trip:
-    """What a customer wants.
-
-    Attributes:
-        name: of the customer, and so of the booking.
-        price: in whole euros.
-        doubts: seconds that the customer thinks about it when there is a room.
-    """
-
-    name: str
-    city: str
-    price: int
-    doubts: float
-
-    def __repr__(self) -> str:
-        return f"<{self.name} to {self.city}>"
 
 
 async def book_trip(trip: Trip, bank: Bank, hotel: Hotel, airline: Airline) -> str:
     """Book hotel and flight; if anything fails undo what was done, last things first."""
     undo: list[Callable[[], str]] = []
     try:
-        funds = await pstore.step(bank.reserve, trip.name, trip.price, retry=AGAIN)
+        funds = await pstore.step(bank.reserve, trip, retry=AGAIN)
         undo.append(lambda: bank.release(funds))
-        room = await pstore.step(hotel.book, trip.name, trip.city, retry=AGAIN)
+        room = await pstore.step(hotel.book, trip, retry=AGAIN)
         undo.append(lambda: hotel.cancel(room))
         await asyncio.sleep(trip.doubts)
-        seat = await pstore.step(airline.book, trip.name, trip.city, retry=AGAIN)
+        seat = await pstore.step(airline.book, trip, retry=AGAIN)
         undo.append(lambda: airline.cancel(seat))
         await pstore.step(bank.deduct, funds, retry=AGAIN)
     except Exception as failure:

@@ -23,13 +23,14 @@ import os
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pstore
 from pstore.tools.demo.children import tell
 
-__all__ = ["Airline", "Bank", "Busy", "Declined", "Entry", "Hotel", "Service", "read_ledger"]
+__all__ = ["Airline", "Bank", "Busy", "Declined", "Entry", "Hotel", "Service", "Trip", "read_ledger"]
 
 Entry = dict[str, Any]
 
@@ -44,6 +45,25 @@ class Declined(Exception):
 
 class Busy(Exception):
     """The service cannot answer now.  Nothing was done; ask again."""
+
+
+@dataclass(repr=False)
+class Trip:
+    """What a customer wants.
+
+    Attributes:
+        name: of the customer, and so of the booking.
+        price: in whole euros.
+        doubts: seconds that the customer thinks about it when there is a room.
+    """
+
+    name: str
+    city: str
+    price: int
+    doubts: float
+
+    def __repr__(self) -> str:
+        return f"<{self.name} to {self.city}>"
 
 
 class Service:
@@ -122,9 +142,9 @@ class Bank(Service):
 
     name = "bank"
 
-    def reserve(self, booking: str, amount: int) -> str:
-        """Set an amount aside; gives the id of the reservation."""
-        return self._serve("reserve", booking, amount=amount)
+    def reserve(self, trip: Trip) -> str:
+        """Set the price aside; gives the id of the reservation."""
+        return self._serve("reserve", trip.name, amount=trip.price)
 
     def deduct(self, reservation: str) -> str:
         """Take what was reserved; the reservation ends."""
@@ -136,9 +156,9 @@ class Bank(Service):
 
 
 class _Seller(Service):
-    def book(self, booking: str, city: str) -> str:
+    def book(self, trip: Trip) -> str:
         """Book; gives an id."""
-        return self._serve("book", booking, city=city)
+        return self._serve("book", trip.name, city=trip.city)
 
     def cancel(self, booked: str) -> str:
         """Give up what was booked."""

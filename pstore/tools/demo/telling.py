@@ -83,14 +83,18 @@ class Narrator:
         if not standing:
             text = "nothing is left to do" if self._stood else "nothing is stored, so it begins"
         elif strays:
-            text = self._terminal.red(f"NOT where they stood: {', '.join(strays)}")
+            text = f"NOT where they stood: {', '.join(strays)}"
         else:
             places = ", ".join(f"{name} at {place.partition(':')[2]}" for name, (place, *_) in standing.items())
-            text = f"they resume: {places}; locals as above"
+            text = f"they resume, with the locals above: {places}"
         self._terminal.line()
-        self._terminal.line(f"{self._terminal.bold(f'run {self._runs}')}  {text}")
+        head = f"run {self._runs}"
+        first, *others = textwrap.wrap(text, self._terminal.width - len(head) - 2)
+        self._terminal.line(f"{self._terminal.bold(head)}  {first}")
+        for more in others:
+            self._terminal.line(f"{'':<{len(head)}}  {more}")
         for name in strays:
-            self._tell_place(name, standing.get(name, ["done", ""]), "")
+            self._tell_place(name, standing.get(name, ["done", ""]), "", lost=False)
 
     def tell_kill(self, instant: Instant, lasted: float) -> None:
         """Tell of a kill, and where each function stands now, of which only the store knows."""
@@ -109,9 +113,10 @@ class Narrator:
             if standing == before.get(name) and not lost:
                 same.append(f"{name} at {standing[0].partition(':')[2]}")
             else:
-                self._tell_place(name, standing, note)
+                self._tell_place(name, standing, note, lost=lost)
         if same:
-            self._terminal.line(f"  as before the last kill: {', '.join(same)}")
+            for text in textwrap.wrap(f"as before the last kill: {', '.join(same)}", self._terminal.width - 2):
+                self._terminal.line(f"  {text}")
 
     def _look(self) -> tuple[dict[str, list[str]], dict[str, str]]:
         """Read from the store where each function stands, and what it waits for."""
@@ -130,7 +135,7 @@ class Narrator:
             if entry["outcome"] != "busy"
         }
 
-    def _tell_place(self, name: str, standing: list[str], note: str) -> None:
+    def _tell_place(self, name: str, standing: list[str], note: str, *, lost: bool) -> None:
         place, source, *values = standing
         width = self._terminal.width
         self._terminal.line(clip(f"  {name:<5} {place:<11} {source}", width))
@@ -138,7 +143,8 @@ class Narrator:
         for text in textwrap.wrap(shown, width - 20, break_on_hyphens=False):
             self._terminal.line(self._terminal.dim(clip(f"{'':<20}{text}".replace("\0", " "), width)))
         if note:
-            self._terminal.line(clip(f"{'':<20}{note}", width))
+            text = clip(f"{'':<20}{note}", width)
+            self._terminal.line(self._terminal.yellow(text) if lost else text)
 
     def _in_the_air(self, waits_for: str, served: dict[str, str]) -> tuple[str, bool]:
         """Tell what became of the request that a function waits for; also whether it was served but not answered."""
@@ -146,8 +152,7 @@ class Narrator:
         if match is None:
             return "", False
         if match[1] in served:
-            note = f"-> this was served ({served[match[1]]}), but the answer died with the process"
-            return self._terminal.yellow(note), True
+            return f"-> this was served ({served[match[1]]}); the answer died with the process", True
         return ("-> this request never arrived" if match[1] in self._sent else ""), False
 
     def _paint(self, event: Event, text: str) -> str:

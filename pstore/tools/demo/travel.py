@@ -6,6 +6,7 @@ This is the process that starts the agent (`agent.main`), kills it, and has the 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import random
 import shutil
@@ -110,6 +111,9 @@ class _Hunt:
             self._take(child, event)
             if event["event"] == "end":
                 instant = due = None
+            elif event["event"] == "open" and instant is not None and event["standing"]:
+                # Where few bookings are left there are few requests.
+                instant = dataclasses.replace(instant, nth=min(instant.nth, len(event["standing"])))
             elif self._while_undoing is not None and self._while_undoing.is_counted(event):
                 # An opportunity that may not come again goes before the others.
                 if instant is not self._while_undoing:
