@@ -94,7 +94,7 @@ def render(value, depth=0):
         return "{%s}" % ", ".join(render(k, depth + 1) + ": " + render(v, depth + 1) for k, v in value.items())
     if type(value) in (list, tuple):
         return _sequence(value, depth)
-    return repr(value)
+    return repr(value) if isinstance(value, _TELLING) else type(value).__name__
 
 
 def _sequence(value, depth):
@@ -301,6 +301,9 @@ class AIter:
             raise StopAsyncIteration
         self.left -= 1
         return await pause(self.left) if self.suspends else self.left
+
+
+_TELLING = (int, str, bytes, bytearray, float, type(None), Box, Slotted, Pair)
 
 
 # ------------------------------------------------------------------ managers

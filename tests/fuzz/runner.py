@@ -232,6 +232,7 @@ class Hops:
         if self.adapter.abandon is None:
             del self.left[:]
             return []
+        gc.collect()  # what earlier runs have left in cycles
         self.adapter.abandon(*self.left)
         kit.mute(False)
         kit.reset()
