@@ -24,6 +24,7 @@ import enum
 import hashlib
 import importlib.util
 import inspect
+import linecache
 import marshal
 import pickle
 import sys
@@ -152,20 +153,21 @@ def _behind_attributes(
                     yield code, function if code is function.__code__ else None
 
 
-_compiled_modules: dict[str, tuple[types.ModuleType, types.CodeType | None]] = {}
+_compiled_modules: dict[str, tuple[types.ModuleType, Any, types.CodeType | None]] = {}
 
 
 def _compiled(module: types.ModuleType) -> types.CodeType | None:
     """The code of a module as its loader has it; None for built-in, interactive and generated modules."""
     known = _compiled_modules.get(module.__name__)
-    if known is None or known[0] is not module:
+    spec = getattr(module, "__spec__", None)  # a reload makes a new one
+    if known is None or known[0] is not module or known[1] is not spec:
         get_code = getattr(getattr(module, "__loader__", None), "get_code", None)
         try:
             code = get_code(module.__name__) if get_code else None
         except (ImportError, OSError, SyntaxError, EOFError, ValueError):
             code = None
-        known = _compiled_modules[module.__name__] = (module, code)
-    return known[1]
+        known = _compiled_modules[module.__name__] = (module, spec, code)
+    return known[2]
 
 
 # ---------------------------------------------------------------- live code object -> identity
@@ -200,14 +202,25 @@ def _by_reference(code: types.CodeType, namespace: dict[str, Any]) -> CodeIdenti
     if module is None or stored_name is None:
         return None
     parts = digests(code)
-    for position, (found, function) in enumerate(namesakes(module, code.co_qualname)):
-        if found is not code and (found.co_filename != code.co_filename or digests(found) != parts):
-            continue
-        if namespace is not (function.__globals__ if function is not None else vars(module)):
-            continue
-        encoded = _encode(code, stored_name, position, digests(code, function), None)
-        return CodeIdentity(code, encoded, _digest(encoded), stored_name, namespace)
-    return None
+    equal = [
+        (position, function)
+        for position, (found, function) in enumerate(namesakes(module, code.co_qualname))
+        if _is_same(found, code, parts)
+        and namespace is (function.__globals__ if function is not None else vars(module))
+    ]
+    if not equal:
+        return None
+    position, function = equal[0]
+    encoded = _encode(code, stored_name, position, digests(code, function), None)
+    return CodeIdentity(code, encoded, _digest(encoded), stored_name, namespace)
+
+
+def _is_same(found: types.CodeType, code: types.CodeType, parts: dict[str, bytes]) -> bool:
+    """Whether a code object found in a module is `code`, or the same piece of source compiled once more."""
+    if found is code:
+        return True
+    place = (found.co_filename, found.co_firstlineno, list(found.co_positions()))
+    return place == (code.co_filename, code.co_firstlineno, list(code.co_positions())) and digests(found) == parts
 
 
 def _by_value(code: types.CodeType) -> CodeIdentity:
@@ -229,9 +242,12 @@ def _digest(encoded: bytes) -> bytes:
 
 
 def _source(code: types.CodeType) -> bytes | None:
+    lines = linecache.getlines(code.co_filename)
     try:
-        text = inspect.getsource(code)
-    except (OSError, TypeError, IndexError, SyntaxError):
+        text = "".join(inspect.getblock(lines[code.co_firstlineno - 1 :]))
+    except (IndexError, SyntaxError, UnicodeError):
+        return None
+    if not text:
         return None
     return zlib.compress(text.encode("utf-8", "surrogatepass"), 6) if len(text) <= SOURCE_LIMIT else None
 

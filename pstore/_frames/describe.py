@@ -32,8 +32,7 @@ def state_labels(gen: Any) -> list[str]:
         return []
     shape = read(gen)[0].shape
     code = code_of(gen)
-    twin = twins.original_of(code)
-    names = localsplus_names(twin.original if twin else code)
+    names = localsplus_names(twins.original_code(code))
     labels = []
     for slot, kind in enumerate(shape.kinds):
         if kind in (VALUE, PREVIOUS):

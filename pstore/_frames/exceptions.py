@@ -141,10 +141,7 @@ def _link(error: BaseException, links: tuple[Any, ...]) -> None:
 
 def _reduce_traceback(trace: types.TracebackType) -> tuple[Any, ...]:
     frame = trace.tb_frame
-    code = frame.f_code
-    twin = twins.original_of(code)
-    if twin:
-        code = twin.original
+    code = twins.original_code(frame.f_code)
     module = frame.f_globals.get("__name__")
     where = (code.co_filename, code.co_name, code.co_qualname, code.co_firstlineno, module)
     position = _position(frame.f_code, trace.tb_lasti, trace.tb_lineno)

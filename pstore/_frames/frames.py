@@ -98,11 +98,12 @@ REDUCERS = {GeneratorType: _reduce, CoroutineType: _reduce, AsyncGeneratorType: 
 
 # ---------------------------------------------------------------- in memory
 
-_functions: dict[tuple[int, bytes], tuple[Plan, FunctionType, list[Any]]] = {}
+_twins: dict[bytes, tuple[Any, Any]] = {}
+_CACHE_LIMIT = 20_000
 
 
 def capture(gen: Any) -> FrameState:
-    """Capture a created, suspended or finished frame; it can go on afterwards.
+    """Capture a created, suspended or ended frame; it can go on afterwards.
 
     Raises:
         UnsupportedFrame: it is running, or in a state that cannot be reproduced.
@@ -116,18 +117,19 @@ def capture(gen: Any) -> FrameState:
 def rebuild(state: FrameState) -> Any:
     """A new frame that stands where the captured one stood, with the same live objects in its slots.
 
-    Guarantees: none of the frame's own code has run.  An async generator in the middle of an await is driven by a new
-    asend() or aclose() object: see :func:`driver_of`.
+    Guarantees: none of the frame's own code has run.  To be called between `start_of_load` and `end_of_load`: until
+    then :func:`driver_of` has the new asend() or aclose() object that drives an async generator in an await.
     """
     if state.plan is None or state.function is None:
         return making.finished_frame(making.ENDED_KINDS[state.kind], state.name, state.qualname)
     plan = state.plan
-    key = (id(state.function.__globals__), plan.key)
-    known = _functions.get(key)
-    if known is None or known[0].identity.code is not plan.identity.code:
-        call, holder = making.function_of_twin(plan.identity.code, plan.shape, state.function.__globals__)
-        known = _functions[key] = (plan, call, holder)
-    gen = making.make(known[1], known[2], plan.shape.mode, state.values)
+    known = _twins.get(plan.key)
+    if known is None or known[0] is not plan.identity.code:
+        if len(_twins) >= _CACHE_LIMIT:
+            _twins.clear()
+        known = _twins[plan.key] = (plan.identity.code, twins.make_twin(plan.identity.code, plan.shape))
+    call, holder = making.function_of_twin(known[1], state.function.__globals__)
+    gen = making.make(call, holder, plan.shape.mode, state.values)
     gen.__name__, gen.__qualname__ = state.name, state.qualname
     return gen
 

@@ -42,8 +42,7 @@ def _reduce_function(function: types.FunctionType) -> Any:
 
 def _by_value(function: types.FunctionType) -> tuple[Any, ...]:
     code = function.__code__
-    twin = twins.original_of(code)
-    identity = codes.identify(twin.original if twin else code, function.__globals__)
+    identity = codes.identify(twins.original_code(code), function.__globals__)
     namespace = None if identity.module is not None else _namespace(function.__globals__)
     arguments = (identity.digest, identity.encoded, namespace, function.__closure__)
     return function_by_value, arguments, _state(function, namespace), None, None, set_function
@@ -195,8 +194,7 @@ def set_module(module: types.ModuleType, state: dict[str, Any]) -> None:
 
 
 def _reduce_code(code: types.CodeType) -> tuple[Any, ...]:
-    twin = twins.original_of(code)
-    code = twin.original if twin else code
+    code = twins.original_code(code)
     module = next((m for m in list(sys.modules.values()) if getattr(m, "__file__", None) == code.co_filename), None)
     identity = codes.identify(code, vars(module)) if module is not None else codes.identify_value(code)
     return code_object, (identity.digest, identity.encoded)

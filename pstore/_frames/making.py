@@ -49,14 +49,15 @@ class _Maker:
 
 
 _makers: dict[bytes, _Maker] = {}
-_twins_by_value: dict[bytes, twins.Twin] = {}
+_twins_by_value: dict[bytes, CodeType] = {}
 CACHE_LIMIT = 20_000
 
 
-def function_of_twin(code: CodeType, shape: Shape, namespace: dict[str, Any]) -> tuple[FunctionType, list[Any]]:
-    """A function that makes frames of that shape, and the list through which a created frame gets its state."""
-    twin = twins.make_twin(code, shape)
-    return twin.function(namespace), twin.holder
+def function_of_twin(twin: CodeType, namespace: dict[str, Any]) -> tuple[FunctionType, list[Any]]:
+    """A function that makes frames of a twin, and the list through which a created frame gets its state."""
+    origin = twins.origin_of(twin)
+    assert origin is not None
+    return twins.function_of(twin, namespace), origin.holder
 
 
 def _maker(key: bytes, encoded: bytes) -> _Maker:
@@ -70,7 +71,7 @@ def _maker(key: bytes, encoded: bytes) -> _Maker:
         return maker
     identity = codes.find(key[:_DIGEST], encoded)
     shape = _shape(key)
-    function, holder = function_of_twin(identity.code, shape, identity.namespace or {})
+    function, holder = function_of_twin(twins.make_twin(identity.code, shape), identity.namespace or {})
     if len(_makers) >= CACHE_LIMIT:
         _makers.clear()
     maker = _makers[key] = _Maker(function, holder, shape.mode, identity)
@@ -84,7 +85,8 @@ def _maker_by_value(key: bytes, function: FunctionType) -> _Maker:
         if len(_twins_by_value) >= CACHE_LIMIT:
             _twins_by_value.clear()
         twin = _twins_by_value[key] = twins.make_twin(function.__code__, _shape(key))
-    return _Maker(twin.function(function.__globals__), twin.holder, _shape(key).mode, _BY_VALUE)
+    call, holder = function_of_twin(twin, function.__globals__)
+    return _Maker(call, holder, _shape(key).mode, _BY_VALUE)
 
 
 _BY_VALUE = CodeIdentity((lambda: None).__code__, b"", b"", None, None)
@@ -137,7 +139,7 @@ def frame_of_function(
 ) -> Any:
     """A suspended generator or coroutine whose function is stored by value, in one phase."""
     gen = frame_shell_of_function(key, function, name, qualname)
-    gen.send(state)
+    fill(gen, state)
     return gen
 
 
@@ -159,6 +161,7 @@ def _shell(maker: _Maker, name: str | None, qualname: str | None) -> Any:
     gen = _named(maker.call(), name, qualname)
     gen.send(None)
     _load.made.append(gen)
+    _load.empty.add(id(gen))
     return gen
 
 
@@ -168,8 +171,13 @@ IN_TWO_PHASES: dict[Any, Any] = {frame: frame_shell, frame_of_function: frame_sh
 
 @stored
 def fill(gen: Any, state: tuple[Any, ...]) -> None:
-    """Second phase: the state goes in, and the frame stands where the stored one stood."""
-    gen.send(state)
+    """Second phase: the state goes in, and the frame stands where the stored one stood.
+
+    Once: in a graph that leads from a frame's own function back to the frame, the state is written twice.
+    """
+    if id(gen) in _load.empty:
+        _load.empty.remove(id(gen))
+        gen.send(state)
 
 
 # ---------------------------------------------------------------- not started, finished
@@ -217,6 +225,7 @@ class _Load(threading.local):
     Attributes:
         depth: loads within loads.
         under_way: id of an async generator made in this load -> (itself, the awaitable that drives it).
+        empty: ids of shells that were not filled yet; `made` keeps them alive.
         made: the frames.  In a cyclic graph one may be made twice, and the other dropped; when a load fails, all are.
     """
 
@@ -224,6 +233,7 @@ class _Load(threading.local):
         self.depth = 0
         self.under_way: dict[int, tuple[Any, Any]] = {}
         self.made: list[Any] = []
+        self.empty: set[int] = set()
 
 
 _load = _Load()
@@ -241,6 +251,8 @@ def end_of_load(failed: bool = False) -> None:
         return
     if _load.under_way:
         _load.under_way.clear()
+    if _load.empty:
+        _load.empty.clear()
     made = _load.made
     if made:
         # one reference each: the list's; two: the list's and the loop's
@@ -312,6 +324,7 @@ def _start_async(call: FunctionType, mode: str) -> Any:
     with no_first_iteration():
         gen = call()
         _load.made.append(gen)
+        _load.empty.add(id(gen))
         _until_yield(gen.asend(None), None)
         if mode in (twins.IN_AWAIT, twins.IN_CLOSE, twins.CLOSED_AT_YIELD):
             driver = gen.asend(None) if mode == twins.IN_AWAIT else gen.aclose()
@@ -344,7 +357,10 @@ def _until_yield(awaitable: Any, value: Any) -> None:
 
 @stored
 def fill_async(gen: Any, state: tuple[Any, ...]) -> None:
-    """Second phase of an async generator."""
+    """Second phase of an async generator; once, as :func:`fill`."""
+    if id(gen) not in _load.empty:
+        return
+    _load.empty.remove(id(gen))
     under_way = _load.under_way.get(id(gen))
     if under_way is None:
         _until_yield(gen.asend(state), None)

@@ -229,8 +229,8 @@ def _make_plan(
     gen: Any, point: Point, slots: tuple[int, ...], handling: int, flags: tuple[int, int] | None, created: bool
 ) -> Plan:
     referents = gc.get_referents(gen)
-    twin = twins.original_of(point.code)
-    code = twin.original if twin else point.code
+    twin = twins.origin_of(point.code)
+    code = twin.code if twin else point.code
     values = _match(gen, referents, slots, handling)
     unit, ordinal, mode = _place(gen, code, point, twin, flags, created)
     kinds, lastis, virtual, skip = _kinds(gen, code, twin, slots, values, unit, handling == 2)
@@ -263,7 +263,7 @@ def _namespace(referents: list[Any]) -> dict[str, Any]:
 
 
 def _place(
-    gen: Any, code: CodeType, point: Point, twin: twins.Twin | None, flags: tuple[int, int] | None, created: bool
+    gen: Any, code: CodeType, point: Point, twin: twins.Origin | None, flags: tuple[int, int] | None, created: bool
 ) -> tuple[int, int, str]:
     after = 1 if INSTRUCTION_AFTER_YIELD else 0
     unit = twin.unit_of_original(point.unit - after) if twin else point.unit - after
@@ -287,7 +287,7 @@ def _async_mode(gen: Any, awaits: bool, flags: tuple[int, int]) -> str:
 
 
 def _kinds(
-    gen: Any, code: CodeType, twin: twins.Twin | None, slots: tuple[int, ...], values: list[Any], unit: int, handling: bool
+    gen: Any, code: CodeType, twin: twins.Origin | None, slots: tuple[int, ...], values: list[Any], unit: int, handling: bool
 ) -> tuple[str, tuple[int, ...], tuple[tuple[int, int], ...], tuple[int, ...]]:
     count = len(localsplus_names(code))
     stack = (stack_kinds(code, unit) if handling else None) or VALUE * (len(slots) - count)
@@ -314,13 +314,18 @@ def _kinds(
     return "".join(kinds), tuple(lastis), tuple(virtual), tuple(skip)
 
 
-def _tuple_iterator(container: tuple[Any, ...], index: int) -> Any:
+def _immutable_iterator(container: Any, index: int) -> Any:
     iterator = iter(container)
     iterator.__setstate__(index)  # type: ignore[attr-defined]
     return iterator
 
 
-_VIRTUAL: dict[type, Callable[[Any, int], Any]] = {list: list_iterator, tuple: _tuple_iterator}
+_VIRTUAL: dict[type, Callable[[Any, int], Any]] = {
+    list: list_iterator,
+    tuple: _immutable_iterator,
+    str: _immutable_iterator,
+    bytes: _immutable_iterator,
+}
 
 
 def _real_iterator(gen: Any, container: Any, word: int) -> Any:

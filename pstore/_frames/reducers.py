@@ -12,12 +12,12 @@ from typing import Any
 from pstore._frames import (
     awaitables,
     classes,
-    containers,
     exceptions,
     frames,
     functions,
     iterators,
     itertool,
+    views,
 )
 
 __all__ = ["reducer_of", "register"]
@@ -28,7 +28,7 @@ Reducer = Callable[[Any], Any]
 _CACHE_LIMIT = 20_000
 
 _registered: dict[type, Reducer] = {}
-for _module in (iterators, containers, itertool, functions, classes, exceptions, awaitables, frames):
+for _module in (iterators, itertool, views, functions, classes, exceptions, awaitables, frames):
     _registered.update(_module.REDUCERS)
 
 
@@ -49,6 +49,8 @@ def _find(cls: type) -> Reducer | None:
         return classes.reduce_class
     if issubclass(cls, BaseException):
         return exceptions.reduce_exception
+    if issubclass(cls, itertool.BASES):
+        return itertool.refuse_subclass
     return None
 
 

@@ -35,7 +35,7 @@ from pstore._frames.layout import STACK_REFERENCES, VERSION
 from pstore._frames.locations import at_position, handler_row, handler_rows, no_location, step_back
 from pstore._frames.suspension import LASTI, PREVIOUS, VALUE, localsplus_names
 
-__all__ = ["ABSENT", "Shape", "Twin", "make_twin", "original_of"]
+__all__ = ["ABSENT", "Origin", "Shape", "function_of", "make_twin", "origin_of", "original_code"]
 
 ABSENT = "n"
 """Kind of a slot that is NULL."""
@@ -79,19 +79,17 @@ class Shape:
 
 
 @dataclass(slots=True)
-class Twin:
-    """A twin code object, and how it maps back to the original one.
+class Origin:
+    """How a twin maps back to the code that it was made from; the last of the twin's constants.
 
     Attributes:
-        code: the twin.
-        original: the code object whose instructions follow the prefix.
+        code: the code object whose instructions follow the prefix.
         units: length of the prefix in code units.
         raised_at: code unit of the prefix -> the lasti of the original that it stands for.
         holder: the one-item list through which a created frame gets its state.
     """
 
     code: CodeType
-    original: CodeType
     units: int
     raised_at: dict[int, int]
     holder: list[Any]
@@ -100,29 +98,32 @@ class Twin:
         """The original's code unit for one of the twin's."""
         return self.raised_at.get(unit, unit - self.units)
 
-    def function(self, namespace: dict[str, Any]) -> FunctionType:
-        """A function of the twin that can be called without arguments; its cells are placeholders."""
-        code = self.code
-        cells = tuple(_cell() for _ in code.co_freevars) or None
-        function = FunctionType(code, namespace, code.co_name, (None,) * code.co_argcount or None, cells)
-        keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-        if keywords:
-            function.__kwdefaults__ = dict.fromkeys(keywords)
-        return function
+
+def origin_of(code: CodeType) -> Origin | None:
+    """Where a twin comes from; None for ordinary code."""
+    last = code.co_consts[-1] if code.co_consts else None
+    return last if type(last) is Origin else None
+
+
+def original_code(code: CodeType) -> CodeType:
+    """The code object that a twin was made from; of ordinary code, itself."""
+    origin = origin_of(code)
+    return origin.code if origin is not None else code
+
+
+def function_of(code: CodeType, namespace: dict[str, Any]) -> FunctionType:
+    """A function of a twin that can be called without arguments; its cells are placeholders."""
+    cells = tuple(_cell() for _ in code.co_freevars) or None
+    function = FunctionType(code, namespace, code.co_name, (None,) * code.co_argcount or None, cells)
+    keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    if keywords:
+        function.__kwdefaults__ = dict.fromkeys(keywords)
+    return function
 
 
 def _cell() -> Any:
     content = None
     return (lambda: content).__closure__[0]  # type: ignore[index]
-
-
-_twins: dict[int, Twin] = {}
-
-
-def original_of(code: CodeType) -> Twin | None:
-    """The twin that this code object is; None for ordinary code."""
-    twin = _twins.get(id(code))
-    return twin if twin is not None and twin.code is code else None
 
 
 # ---------------------------------------------------------------- assembling
@@ -173,7 +174,7 @@ def _subscript_argument() -> int:
 _SUBSCRIPT = _subscript_argument()
 
 
-def make_twin(code: CodeType, shape: Shape) -> Twin:
+def make_twin(code: CodeType, shape: Shape) -> CodeType:
     """Make the twin of `code` for frames of one shape."""
     prefix = _Prefix(code)
     _enter(prefix, shape)
@@ -181,16 +182,14 @@ def make_twin(code: CodeType, shape: Shape) -> Twin:
     _leave(prefix, shape)
     for position in prefix.lasti_constants:
         prefix.constants[position] += prefix.units
-    twin_code = code.replace(
+    origin = Origin(code, prefix.units, prefix.raised_at, prefix.holder)
+    return code.replace(
         co_code=bytes(prefix.bytes) + code.co_code,
-        co_consts=code.co_consts + tuple(prefix.constants),
+        co_consts=(*code.co_consts, *prefix.constants, origin),
         co_stacksize=max(code.co_stacksize, len(shape.kinds) + 2) + 4,
         co_linetable=_prefix_locations(prefix) + code.co_linetable,
         co_exceptiontable=_rows(prefix) + _shifted_rows(code, prefix.units),
     )
-    twin = Twin(twin_code, code, prefix.units, prefix.raised_at, prefix.holder)
-    _twins[id(twin_code)] = twin
-    return twin
 
 
 def _enter(prefix: _Prefix, shape: Shape) -> None:

@@ -168,10 +168,10 @@ class Walk:
             yield arguments, ""
             self.out.append(pickle.REDUCE)
         known = self.memo.get(id(obj))
-        if known is not None:  # made within its own arguments: that one counts
+        if known is not None:  # made within its own arguments, with its state: that one counts
             self.out.append(pickle.POP + _get(known[0]))
-        else:
-            self._memoise(obj)
+            return
+        self._memoise(obj)
         if items is not None:
             yield from self._batches(((item, f"[{index}]") for index, item in enumerate(items)), pickle.APPENDS)
         if pairs is not None:
