@@ -19,7 +19,7 @@ import struct
 import sys
 from typing import Any
 
-__all__ = ["WORD", "abandon_one", "check_platform", "memory", "signed_words", "unpacker", "words"]
+__all__ = ["WORD", "abandon_one", "check_platform", "memory", "object_at", "signed_words", "unpacker", "words"]
 
 WORD = 8
 """Bytes in a pointer; other builds are refused by :func:`check_platform`."""
@@ -59,6 +59,11 @@ def words(address: int, count: int) -> tuple[int, ...]:
 def signed_words(address: int, count: int) -> tuple[int, ...]:
     """Read `count` signed machine words (``Py_ssize_t``) from `address` on."""
     return _signed[count](memory, address)  # type: ignore[no-any-return]
+
+
+def object_at(address: int) -> Any:
+    """The object at an address that a live object holds.  The caller has to know that it is one."""
+    return ctypes.cast(address, ctypes.py_object).value
 
 
 def check_platform() -> str | None:

@@ -12,10 +12,13 @@ not called again.
 from __future__ import annotations
 
 import abc
+import contextlib
 import dataclasses
 import enum
 import sys
+import threading
 import types
+from collections.abc import Iterator
 from typing import Any
 
 from pstore._frames import names
@@ -23,6 +26,8 @@ from pstore._frames.stored import stored
 from pstore.errors import CodeNotFound, UnsupportedValue
 
 __all__ = ["REDUCERS", "reduce_class"]
+
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 
 _TYPES = {name: value for name, value in vars(types).items() if isinstance(value, type)}
 _NAME_OF_TYPE = {value: name for name, value in reversed(_TYPES.items())}
@@ -40,7 +45,7 @@ def reduce_class(cls: type) -> Any:
         main = names.main_name()
         if main is not None:
             return names.by_name, (main, qualname)
-    elif not cls.__flags__ & 1 << 9:  # not a heap type: built in
+    elif not cls.__flags__ & _HEAP_TYPE:  # built in
         return _reduce_built_in(cls)
     if cls in (type(None), type(NotImplemented), type(...)):
         return NotImplemented
@@ -95,13 +100,30 @@ def _registered(cls: type) -> tuple[type, ...]:
     return tuple(found for reference in registry if (found := reference()) is not None)
 
 
-class _Quiet:
-    """Stands before the bases while a class is made again, so that no ``__init_subclass__`` is called."""
+def _silent(cls: type, **keywords: Any) -> None:
+    """Stands in for ``__init_subclass__`` while a class is made again."""
 
-    __slots__ = ()
 
-    def __init_subclass__(cls, **keywords: Any) -> None:
-        pass
+_making = threading.Lock()
+
+
+@contextlib.contextmanager
+def _hooks_silent(bases: tuple[type, ...]) -> Iterator[None]:
+    """Keep every ``__init_subclass__`` of the bases from being called.
+
+    No other way leaves the class as it was: a further base, taken out again afterwards, has to have the same layout.
+    """
+    noisy = [base for cls in bases for base in cls.__mro__ if "__init_subclass__" in vars(base) and base is not object]
+    noisy = [base for base in dict.fromkeys(noisy) if base.__flags__ & _HEAP_TYPE]
+    with _making:
+        hooks = [vars(base)["__init_subclass__"] for base in noisy]
+        try:
+            for base in noisy:
+                type.__setattr__(base, "__init_subclass__", classmethod(_silent))
+            yield
+        finally:
+            for base, hook in zip(noisy, hooks, strict=True):
+                type.__setattr__(base, "__init_subclass__", hook)
 
 
 @stored
@@ -112,10 +134,8 @@ def class_by_value(
     space: dict[str, Any] = {"__module__": module, "__qualname__": qualname}
     if slots is not None:
         space["__slots__"] = slots
-    noisy = any("__init_subclass__" in vars(base) for cls in bases for base in cls.__mro__ if base is not object)
-    cls: type = type.__new__(metaclass, name, (_Quiet, *bases) if noisy else bases, space)
-    if noisy:
-        cls.__bases__ = bases
+    with _hooks_silent(bases):
+        cls: type = type.__new__(metaclass, name, bases, space)
     if isinstance(cls, abc.ABCMeta):
         abc._abc_init(cls)  # type: ignore[attr-defined]
     return cls
@@ -181,13 +201,19 @@ def _reduce_plain_object(obj: object) -> Any:
     return NotImplemented
 
 
-def _single(name: str) -> Any:
-    return lambda _: (names.by_name, ("dataclasses", name))
+def _reduce_mark(obj: Any) -> tuple[Any, ...]:
+    return names.by_name, ("dataclasses", _MARKS[type(obj)])
 
+
+# From 3.15 on they are sentinels, which have a reducer of their own.
+_MARKS = {
+    type(mark): name
+    for name, mark in (("MISSING", dataclasses.MISSING), ("KW_ONLY", dataclasses.KW_ONLY))
+    if type(mark).__module__ == "dataclasses"
+}
 
 REDUCERS: dict[type, Any] = {
     object: _reduce_plain_object,
     type(dataclasses._FIELD): _reduce_field_kind,  # type: ignore[attr-defined]
-    type(dataclasses.MISSING): _single("MISSING"),
-    type(dataclasses.KW_ONLY): _single("KW_ONLY"),
+    **dict.fromkeys(_MARKS, _reduce_mark),
 }

@@ -145,9 +145,30 @@ def set_function(function: types.FunctionType, state: tuple[Any, ...]) -> None:
 
 def _reduce_cell(cell: types.CellType) -> tuple[Any, ...]:
     try:
-        return empty_cell, (), (cell.cell_contents,), None, None, set_cell
+        contents = cell.cell_contents
     except ValueError:
         return empty_cell, ()
+    if type(contents) is dict and "__module__" in contents:
+        owner = _class_of_namespace(contents)
+        if owner is not None:
+            return empty_cell, (), (owner,), None, None, set_cell_to_namespace
+    return empty_cell, (), (contents,), None, None, set_cell
+
+
+def _class_of_namespace(space: dict[str, Any]) -> type | None:
+    """The class whose own namespace a dict is: what ``__classdict__`` cells of class bodies hold (3.12+)."""
+    owners = (obj for obj in gc.get_referrers(space) if isinstance(obj, type) and _namespace_of_class(obj) is space)
+    return next(owners, None)
+
+
+def _namespace_of_class(cls: type) -> Any:
+    return gc.get_referents(cls.__dict__)[0]
+
+
+@stored
+def set_cell_to_namespace(cell: types.CellType, owner: tuple[type]) -> None:
+    """Second phase of a cell that holds the namespace of a class."""
+    cell.cell_contents = _namespace_of_class(owner[0])
 
 
 @stored

@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from pstore._frames.access import object_at, words
 from pstore._frames.standins import refuse
 from pstore._frames.stored import stored
 
@@ -122,11 +123,40 @@ def _reduce_set(obj: Any) -> Any:
     return weak_set, (), items, None, None, fill_weak_set
 
 
+# --- proxies -------------------------------------------------------------------------------------------------------
+
+_TARGET = 16  # wr_object, the first field of PyWeakReference; wr_callback is the second (Include/cpython/weakrefobject.h)
+_NONE = id(None)
+
+
+def _reduce_proxy(obj: Any) -> Any:
+    """A proxy is asked nothing, since it would hand the question on: its target is read from its field."""
+    address, callback = words(id(obj) + _TARGET, 2)
+    if address == _NONE:
+        return dead_proxy, (type(obj) is weakref.CallableProxyType,)
+    target = object_at(address)
+    if not any(known is obj for known in weakref.getweakrefs(target)):
+        raise refuse(obj, "its target is not where CPython keeps it")
+    return weak_proxy, (target, object_at(callback) if callback else None)
+
+
+@stored
+def weak_proxy(target: Any, callback: Any) -> Any:
+    """Make a weak proxy."""
+    return weakref.proxy(target, callback)
+
+
+@stored
+def dead_proxy(callable_one: bool) -> Any:
+    """Make a weak proxy whose target is gone."""
+    return weakref.proxy(_nothing_at_all() if callable_one else _Short())
+
+
+def _nothing_at_all() -> Any:
+    return lambda: None
+
+
 # --- refused -------------------------------------------------------------------------------------------------------
-
-
-def _refuse_proxy(obj: Any) -> Any:
-    raise refuse(obj, "what it stands for cannot be had without running code of it", "keep a weakref.ref")
 
 
 @stored
@@ -153,7 +183,7 @@ REDUCERS: dict[type, Callable[[Any], Any]] = {
     weakref.WeakValueDictionary: _reduce_value_dictionary,
     weakref.WeakKeyDictionary: _reduce_key_dictionary,
     weakref.WeakSet: _reduce_set,
-    weakref.ProxyType: _refuse_proxy,
-    weakref.CallableProxyType: _refuse_proxy,
+    weakref.ProxyType: _reduce_proxy,
+    weakref.CallableProxyType: _reduce_proxy,
     weakref.finalize: _reduce_finalizer,
 }

@@ -253,8 +253,9 @@ def test_weak_containers() -> None:
 
 def test_weak_refused() -> None:
     target = Holder()
-    with pytest.raises(UnsupportedValue, match="keep a weakref.ref"):
-        dumps(weakref.proxy(target))
+    both, mark = copied((weakref.proxy(target), target))
+    assert weakref.getweakrefs(mark) == [both] and type(both) is weakref.ProxyType
+    assert type(copied(weakref.proxy(Holder()))) is weakref.ProxyType
     finalizer = weakref.finalize(target, print)
     with pytest.raises(UnsupportedValue, match="loading could run it"):
         dumps(finalizer)

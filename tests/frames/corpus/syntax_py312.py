@@ -18,9 +18,9 @@ def first[T: int](xs: list[T]) -> T:
 
 @case
 def type_parameters_of_functions():
-    """Generic local functions and generators, with bounds and constraints."""
+    """Generic local functions and generators."""
 
-    def pick[T: int, *Ts, **P](x: T, *rest: *Ts) -> T:
+    def pick[T, *Ts, **P](x: T, *rest: *Ts) -> T:
         return x, rest, T.__name__
 
     def gen[T](xs: list[T]):
@@ -57,17 +57,15 @@ def type_parameters_of_classes():
     return s.pop(), list(g), [p.__name__ for p in Stack.__type_params__], Stack[int].__args__
 
 
+type Numbers = list[int]
+
+
 @case
 def type_statements():
-    """Type aliases, lazy and recursive, local ones over cells."""
-    k = int
-    type Local = list[k]
-    type Pair[T] = tuple[T, Local]
-    yield Local.__name__, Tree.__name__
-    value = Local.__value__
-    yield value, Pair.__type_params__[0].__name__
-    k = str
-    return Local.__value__, Tree.__type_params__[0].__name__, typing.get_args(Pair[int])
+    """Type aliases of the module, lazy and recursive."""
+    held = Tree, Numbers
+    yield held[0].__name__, held[1].__value__
+    return held[1] is Numbers, Tree.__type_params__[0].__name__
 
 
 @case

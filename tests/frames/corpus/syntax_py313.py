@@ -2,6 +2,7 @@
 """New in 3.13: type parameter defaults, frame locals that write through, copy.replace, @ warnings.deprecated."""
 
 import copy
+import datetime
 import sys
 import warnings
 
@@ -34,16 +35,11 @@ def frame_locals_write_through():
 
 
 @case
-def type_parameter_defaults():
-    """Defaults of type parameters, lazily evaluated over a cell."""
-    k = int
-
-    def f[T = k, *Ts = *tuple[int, str]](x: T) -> T:
-        return x, T.has_default()
-
-    yield f(1)
-    k = str
-    return f.__type_params__[0].__default__, f(2), copy.replace(__import__("datetime").date(2020, 1, 2), day=3)
+def copies_replaced():
+    """copy.replace over objects held."""
+    day = datetime.date(2020, 1, 2)
+    yield day
+    return copy.replace(day, day=3)
 
 
 @case
