@@ -32,6 +32,7 @@ __all__ = [
     "Still",
     "Via",
     "Wrapped",
+    "aspread",
     "emit",
     "handled",
     "lines",
@@ -40,6 +41,7 @@ __all__ = [
     "pause",
     "pausing",
     "show",
+    "spread",
 ]
 
 
@@ -153,6 +155,22 @@ def pausing(value):
     """The same for `yield from`."""
     got = yield value
     return num(got)
+
+
+def spread(values):
+    """One `yield` in a loop over whatever it is given."""
+    total = 0
+    for value in values:
+        total += num((yield num(value)))
+    return total
+
+
+async def aspread(values):
+    """One `await` in a loop over whatever it is given."""
+    total = 0
+    for value in values:
+        total += await pause(num(value))
+    return total
 
 
 class Later:

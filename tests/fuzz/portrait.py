@@ -10,6 +10,7 @@ KINDS = {
     types.CoroutineType: ("cr", "cr_await", inspect.getcoroutinestate),
     types.AsyncGeneratorType: ("ag", "ag_await", None),
 }
+SAME = {"async_generator_athrow": "async_generator_asend"}  # once started they do the same
 PLAIN = (int, str, bytes, bool, type(None))
 
 
@@ -20,7 +21,7 @@ def portrait(root):
         prefix, below, state = KINDS[type(root)]
         out.append(_one(root, prefix, state))
         root = getattr(root, below)
-    return [*out, type(root).__name__]
+    return [*out, SAME.get(type(root).__name__, type(root).__name__)]
 
 
 def _one(root, prefix, state):

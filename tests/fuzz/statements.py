@@ -321,6 +321,8 @@ class Statements(Expressions):
             ]
             kinds += ["deque([1, 2])", "bytearray(b'z')", "iter([5])", "Iter(2)", "zip([1])", "reversed((1, 2))"]
             body = [f"for {y} in {x}:", f"    emit({label}, {y}, {self.leaf(s)}, {self.suspension_or_leaf(s)})"]
+            if s.suspends and self.choices.chance(50):
+                body = [f"emit({label}, ({'await aspread' if s.awaits else 'yield from spread'}({x})))"]
         elif s.clean or self.choices.chance(50):
             kinds = [*s.objs, "Box(1)", "Calls(2)", "Box(3)"]
             body = [f"emit({label}, {x}.add({self.suspension_or_leaf(s)}))"]
