@@ -1,18 +1,27 @@
-"""Letting a graph go without running any of it (invariant I2).
+"""Letting a graph go without running any of it (layer 1, invariant I2).
 
 Dropping the last reference to a suspended frame makes Python throw GeneratorExit into it, which runs ``finally`` and
-``with`` blocks; dropping an object runs its ``__del__``.  What is in the store has not ended, so neither may happen
-when the engine is closed.  Everything that is reachable and has a finaliser is marked as finalised.
+``with`` blocks; dropping an object runs its ``__del__``.  What is in the store has not ended, so neither may happen:
+
+* when an engine is closed, it abandons everything that is reachable from its program (:func:`abandon`);
+* when the interpreter exits, the suspended frames of all code that was stored or rebuilt in this process are abandoned.
+
+While the process lives, a frame that the *program* drops ends as in any Python program: a ``break`` out of a loop over
+a rebuilt generator runs that generator's ``finally``.
 """
 
 from __future__ import annotations
 
+import atexit
 import gc
 import sys
 import types
 from typing import Any
 
 from pstore._frames.access import abandon_one
+from pstore._frames.layout import SUSPENDABLE
+from pstore._frames.reading import code_of, points
+from pstore._frames.twins import origin_of
 
 __all__ = ["abandon"]
 
@@ -38,3 +47,14 @@ def abandon(*roots: Any) -> int:
                 seen.add(id(obj))
                 todo.append(obj)
     return marked
+
+
+@atexit.register
+def _abandon_what_was_stored() -> None:
+    """At exit: let the suspended frames go whose code was stored or rebuilt here; they go on in another process."""
+    stored = {id(point.code) for point in points.values()}
+    for obj in gc.get_objects():
+        if isinstance(obj, SUSPENDABLE):
+            code = code_of(obj)
+            if id(code) in stored or origin_of(code) is not None:
+                abandon_one(obj)
