@@ -158,19 +158,15 @@ def pausing(value):
 
 
 def spread(values):
-    """One `yield` in a loop over whatever it is given."""
-    total = 0
+    """One `yield`, in a loop over whatever it is given."""
     for value in values:
-        total += num((yield num(value)))
-    return total
+        yield num(value)
 
 
 async def aspread(values):
-    """One `await` in a loop over whatever it is given."""
-    total = 0
+    """One `await`, in a loop over whatever it is given."""
     for value in values:
-        total += await pause(num(value))
-    return total
+        await pause(num(value))
 
 
 class Later:
