@@ -26,10 +26,14 @@ module          owns
 ==============  =====================================================================================================
 """
 
+from pstore._frames.access import check_platform
 from pstore._frames.finalisers import abandon
 from pstore._frames.frames import capture, driver_of, rebuild, reduce_in_two_phases
 from pstore._frames.making import end_of_load, start_of_load
 from pstore._frames.reducers import reducer_of, register
+
+if (_reason := check_platform()) is not None:
+    raise ImportError(_reason)
 
 __all__ = [
     "abandon",

@@ -1,0 +1,328 @@
+"""The limits, each with a check that it is one.  ``python -m tests.readme.limits`` prints the README's table.
+
+Owns: the table.  A limit that a change lifts fails its check, so that the table never says less than the truth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import sys
+import threading
+import types
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pstore
+from pstore.errors import CaptureError, EngineError
+
+VERSION = sys.version_info[:2]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One row: `check` raises AssertionError where the limit is not, or not so."""
+
+    what: str
+    happens: str
+    instead: str
+    check: Callable[[], None]
+
+
+LIMITS: list[Limit] = []
+
+
+def limit(what: str, happens: str, instead: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    def add(check: Callable[[], None]) -> Callable[[], None]:
+        LIMITS.append(Limit(what, happens, instead, check))
+        return check
+
+    return add
+
+
+def refused(value: object, *words: str) -> None:
+    try:
+        pstore.dumps([value])
+    except CaptureError as error:
+        assert "root[0]" in str(error), error
+        assert all(word in str(error) for word in words), error
+    else:
+        raise AssertionError(f"{value!r} was stored")
+
+
+def hop(value):
+    return pstore.loads(pstore.dumps(value))
+
+
+@limit(
+    "Open files, sockets, locks, threads, database connections",
+    "refused, naming the path to it",
+    "open it after the `await`, or do the work in a `pstore.step`",
+)
+def handles() -> None:
+    refused(threading.Lock(), "lock")
+    with open(__file__) as file:
+        refused(file, "TextIOWrapper")
+
+
+@limit("A frame that is running", "refused", "store it while it is suspended; in the engine it always is")
+def running_frame() -> None:
+    def gen():
+        yield 1
+        refused(gen.me, "running")
+        yield 2
+
+    gen.me = frame = gen()
+    next(frame)
+    next(frame)
+
+
+@limit("Frame objects of functions that are not suspended", "refused", "keep line numbers or a `StackSummary`")
+def frame_objects() -> None:
+    refused(sys._getframe(), "frame")
+
+
+@limit(
+    "A function cached with `functools.cache` or `lru_cache` inside a function",
+    "refused: its cache cannot be filled without calling it",
+    "cache at module level; that is stored by name",
+)
+def local_cache() -> None:
+    refused(functools.cache(lambda x: x), "lru_cache")
+
+
+@limit(
+    "A live `weakref.finalize`", "refused: loading could run it", "a context manager, or make it again after loading"
+)
+def live_finalizer() -> None:
+    class Kept:
+        pass
+
+    kept = Kept()
+    finalizer = weakref.finalize(kept, print)
+    try:
+        refused(finalizer, "finalize")
+    finally:
+        finalizer.detach()
+
+
+@limit(
+    "Subclasses of `map`, `zip`, `enumerate`, `filter`, `reversed`",
+    "refused: pickle would drop their attributes",
+    "a generator, or a class with `__next__`",
+)
+def iterator_subclasses() -> None:
+    class Mine(zip):
+        pass
+
+    refused(Mine([1], [2]), "Mine")
+
+
+@limit(
+    "Locals that the code does not know, set through `f_locals` of a suspended frame (3.13+)",
+    "refused",
+    "set locals that the function has",
+)
+def extra_locals() -> None:
+    if VERSION < (3, 13):
+        return
+
+    def gen():
+        yield 1
+
+    frame = gen()
+    next(frame)
+    frame.gi_frame.f_locals["unknown"] = 1
+    refused(frame, "f_locals")
+
+
+@limit(
+    "A type parameter of a local function or class whose bound or default was never evaluated (3.12+)",
+    "refused: evaluating it runs code",
+    "define it at module level",
+)
+def type_parameters() -> None:
+    if VERSION < (3, 12):
+        return
+    space: dict[str, object] = {}
+    exec("def outer():\n    def inner[T: int](x: T): return x\n    return inner", space)
+    refused(space["outer"]().__type_params__[0], "bound")
+
+
+@limit(
+    "Sockets, pipes and subprocesses on the durable loop",
+    "`EngineError`, naming `pstore.step`",
+    "`await pstore.step(function, ...)`; coroutine functions run on an ordinary loop",
+)
+def sockets_on_the_loop() -> None:
+    async def connect():
+        await asyncio.open_connection("127.0.0.1", 1)
+
+    with pstore.open("memory:") as engine:
+        task = engine.spawn(connect)
+        try:
+            engine.run(task)
+        except EngineError as error:
+            assert "pstore.step" in str(error)
+        else:
+            raise AssertionError("it connected")
+
+
+@limit(
+    "Code that changed since its frame was suspended",
+    "`CodeChanged`, with the difference; comments and moved lines are no change",
+    "bring the old code back until its tasks have ended",
+)
+def changed_code() -> None:
+    pass  # tests/graph/test_code_changed.py
+
+
+@limit(
+    "Frames and functions by value from another minor version of Python",
+    "`FormatError`; plain data is read by every version",
+    "let the tasks end on the old version first",
+)
+def other_python() -> None:
+    pass  # tests/graph/test_code_changed.py
+
+
+@limit(
+    "`gi_code`, `cr_code`, `f_lasti` of a rebuilt frame",
+    "another code object (a twin) with the same names, lines and behaviour",
+    "compare `co_qualname`, not identity",
+)
+def twin_code() -> None:
+    def gen():
+        yield 1
+
+    frame = gen()
+    next(frame)
+    copy = hop(frame)
+    assert copy.gi_code is not gen.__code__
+    assert copy.gi_code.co_qualname == gen.__code__.co_qualname
+
+
+@limit(
+    "Tracebacks of stored exceptions",
+    "print the same lines; the locals of their ended frames are not kept",
+    "keep what you need in the exception or its notes",
+)
+def traceback_locals() -> None:
+    def fail():
+        kept = 1
+        raise ValueError(kept)
+
+    try:
+        fail()
+    except ValueError as error:
+        copy = hop(error)
+        assert copy.__traceback__.tb_next.tb_lineno == error.__traceback__.tb_next.tb_lineno
+        assert copy.__traceback__.tb_next.tb_frame.f_locals == {}
+
+
+@limit("`cr_origin` (only in asyncio's debug mode)", "not kept", "")
+def origin() -> None:
+    async def work():
+        pass
+
+    sys.set_coroutine_origin_tracking_depth(1)
+    try:
+        made = work()
+    finally:
+        sys.set_coroutine_origin_tracking_depth(0)
+    copy = hop(made)
+    assert (made.cr_origin is None, copy.cr_origin) == (False, None)
+    made.close()
+    copy.close()
+
+
+@limit(
+    "An `athrow()` that is under way", "goes on the same, as an object of the type that `asend()` returns", ""
+)
+def athrow_under_way() -> None:
+    @types.coroutine
+    def pause():
+        yield
+
+    async def gen():
+        try:
+            yield 1
+        except ValueError:
+            await pause()
+
+    made = gen()
+    try:
+        made.asend(None).send(None)
+    except StopIteration:
+        pass
+    throwing = made.athrow(ValueError())
+    throwing.send(None)
+    assert type(hop((made, throwing))[1]).__name__ == "async_generator_asend"
+    pstore.abandon(made, throwing)
+
+
+@limit(
+    "A `set` that is iterated over while elements are added and as many removed",
+    "elements added after storing are not visited; the rest, in the original's order",
+    "iterate over a copy",
+)
+def sets_in_loops() -> None:
+    numbers = {1, 2, 3}
+    iterator = iter(numbers)
+    next(iterator)
+    copy, its_numbers = hop((iterator, numbers))
+    its_numbers.remove(3)
+    its_numbers.add(4)
+    assert list(copy) == [2]
+
+
+@limit(
+    "The target of a weak reference that nothing else in the graph holds",
+    "is stored, and gone after loading, as it would be",
+    "hold what has to live",
+)
+def weak_targets() -> None:
+    class Kept:
+        pass
+
+    kept = Kept()
+    copy = hop(weakref.ref(kept))
+    gc.collect()
+    assert copy() is None
+
+
+@limit(
+    "Module globals",
+    "are code, not state: referred to by name, never stored",
+    "`engine.root`, or an argument of the task",
+)
+def module_globals() -> None:
+    copy = hop(sys.modules[__name__])
+    assert copy is sys.modules[__name__]
+
+
+@limit(
+    "A suspended frame of stored code at interpreter exit",
+    "its `finally` does not run: it goes on in another process",
+    "`close()` what is to end now",
+)
+def at_exit() -> None:
+    pass  # tests/graph/test_nothing_runs.py
+
+
+@limit("Other interpreters than CPython 3.11-3.15 on 64 bits with the GIL", "refused at import", "")
+def platforms() -> None:
+    pass  # tests/graph/test_platform.py
+
+
+def table() -> str:
+    """The rows as Markdown."""
+    rows = ["| what | what happens | instead |", "|---|---|---|"]
+    rows += [f"| {row.what} | {row.happens} | {row.instead} |" for row in LIMITS]
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(table())
