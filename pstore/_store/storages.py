@@ -1,29 +1,21 @@
 """URI -> ZODB storage.
 
-Owned here: what a URI means, and the look at a file before ZODB is allowed to touch it.  Rules:
-
-- A file that is not a FileStorage is never modified, nor is a file that lost part of a finished transaction.
-- A transaction that was still being written when its process died is no damage: ZODB drops it when it opens the file
-  (nobody was ever told that it was committed) and keeps the bytes beside the file.
-
-Source of the file layout: ``ZODB/FileStorage/format.py``: the magic ``FS30``; per transaction a header of 23 bytes
-(tid 8, length 8, status 1, three lengths of 2), the data, and the length once more (8).  The length in the header
-leaves out the 8 bytes of its repetition.  Status ``c`` marks a transaction that is not finished.
+Owned here: what a URI means.  Rule: a file that is not a FileStorage is never modified, nor is one that is damaged; see
+`filestorage` for what counts as damage.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import struct
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import zc.lockfile
-from ZODB.FileStorage import FileStorage
 from ZODB.FileStorage.FileStorage import CorruptedError, FileStorageError
 from ZODB.MappingStorage import MappingStorage
 
+from pstore._store.filestorage import MAGIC, SealedFileStorage
 from pstore.errors import NotAStore, StoreCorrupt, StoreLocked, StoreTruncated, UnsupportedStorage
 
 __all__ = ["open_storage"]
@@ -31,10 +23,6 @@ __all__ = ["open_storage"]
 # ZODB logs what it also raises; without a handler of its own the last resort of `logging` would print it all the same.
 logging.getLogger("ZODB").addHandler(logging.NullHandler())
 
-MAGIC = b"FS30"
-_HEADER = struct.Struct(">8sQcHHH")
-_LENGTH = struct.Struct(">Q")
-_STATUSES = b" pu"
 _KNOWN_ELSEWHERE = ("sqlite", "postgresql", "mysql", "zeo", "demo")
 
 
@@ -76,16 +64,9 @@ def _open_file(path: Path, read_only: bool) -> Any:
         if not path.absolute().parent.is_dir():
             raise NotAStore(str(path), "the folder that it should be in does not exist")
     try:
-        if read_only:
-            _check(path)
-        elif path.exists():
-            # Under the lock, as a tail that another process is still writing looks like a torn one.
-            lock = zc.lockfile.LockFile(f"{path}.lock")
-            try:
-                _check(path)
-            finally:
-                lock.close()
-        return FileStorage(str(path), read_only=read_only)
+        if path.exists():
+            _check_magic(path)
+        return SealedFileStorage(str(path), read_only=read_only)
     except (FileStorageError, CorruptedError) as error:
         raise StoreCorrupt(str(path), str(error)) from error
     except zc.lockfile.LockError as error:
@@ -94,51 +75,11 @@ def _open_file(path: Path, read_only: bool) -> Any:
         raise NotAStore(str(path), f"it cannot be opened ({error.strerror or error})") from error
 
 
-def _check(path: Path) -> None:
-    """Refuse a file that is not a FileStorage or that lost part of a finished transaction.  Only reads."""
+def _check_magic(path: Path) -> None:
+    """Refuse a file that is not a FileStorage before anything is made beside it."""
     with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
         magic = file.read(len(MAGIC))
-        if magic != MAGIC and not (MAGIC.startswith(magic) and size < len(MAGIC)):
-            raise NotAStore(str(path), "it does not begin as a ZODB FileStorage does")
-        if 0 < size < len(MAGIC):
-            raise StoreTruncated(str(path), size)
-        if size > len(MAGIC) and not _ends_well(file, size):
-            _check_tail(path, file, size)
-
-
-def _ends_well(file: BinaryIO, size: int) -> bool:
-    """Tell whether the last transaction is finished and whole.  O(1): the length at the end leads to its header."""
-    if size < len(MAGIC) + _HEADER.size + _LENGTH.size:
-        return False
-    file.seek(size - _LENGTH.size)
-    (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
-    start = size - _LENGTH.size - length
-    if length < _HEADER.size or start < len(MAGIC):
-        return False
-    file.seek(start)
-    _, repeated, status, *_ = _HEADER.unpack(file.read(_HEADER.size))
-    return bool(repeated == length and status in _STATUSES)
-
-
-def _check_tail(path: Path, file: BinaryIO, size: int) -> None:
-    """Walk the headers to the end that is not whole; return if it is a transaction that was never finished."""
-    position = len(MAGIC)
-    while position < size:
-        file.seek(position)
-        header = file.read(_HEADER.size)
-        if len(header) < _HEADER.size:
-            return
-        _, length, status, *_ = _HEADER.unpack(header)
-        if status == b"c":
-            return
-        if status not in _STATUSES or length < _HEADER.size:
-            raise StoreCorrupt(str(path), f"there is no transaction at byte {position:,}, where one should begin")
-        end = position + length
-        if end + _LENGTH.size > size:
-            raise StoreTruncated(str(path), size)
-        file.seek(end)
-        if _LENGTH.unpack(file.read(_LENGTH.size))[0] != length:
-            raise StoreCorrupt(str(path), f"the transaction at byte {position:,} has two different lengths")
-        position = end + _LENGTH.size
+    if not MAGIC.startswith(magic):
+        raise NotAStore(str(path), "it does not begin as a ZODB FileStorage does")
+    if 0 < len(magic) < len(MAGIC):
+        raise StoreTruncated(str(path), len(magic))

@@ -28,12 +28,21 @@ from typing import Any
 import ZODB
 from persistent import Persistent
 from transaction import TransactionManager
-from ZODB.POSException import ReadOnlyError
+from ZODB.POSException import ReadOnlyError, StorageError
 
 from pstore._frames import abandon
 from pstore._store import graph
 from pstore._store.storages import open_storage
-from pstore.errors import FormatError, NotAStore, StoreClosed, StoreCorrupt, StoreReadOnly, UnsupportedValue
+from pstore.errors import (
+    FormatError,
+    NotAStore,
+    PstoreError,
+    StoreClosed,
+    StoreCorrupt,
+    StoreError,
+    StoreReadOnly,
+    UnsupportedValue,
+)
 
 __all__ = ["RECORD_FORMAT", "Record", "Store"]
 
@@ -105,7 +114,9 @@ class Store:
             storage.close()
             if isinstance(error, ReadOnlyError):  # ZODB wants to write its root: there has never been a commit
                 raise NotAStore(self.name, "it is empty") from error
-            raise
+            if isinstance(error, PstoreError | MemoryError) or not isinstance(error, Exception):
+                raise
+            raise self._unreadable(error) from error
         self._closed = False
         self._record: Record | None = None
         self.root, self.parts = {}, {}
@@ -191,24 +202,34 @@ class Store:
         if self._closed:
             raise StoreClosed(self.name)
 
-    def _read(self, record: Record) -> bytes:
-        try:
-            return record.body()
-        except FormatError:
-            raise
-        except Exception as error:  # damaged bytes can make ZODB's unpickler raise anything
-            raise StoreCorrupt(self.name, f"its record cannot be read ({type(error).__name__}: {error})") from error
-
     def _load(self) -> None:
         with self._manager:
-            names = self._connection.root()
-            record = names.get(_KEY)
-            if record is None and len(names):
-                raise NotAStore(self.name, "it is a ZODB database, but not one of pstore's")
-            body = None if record is None else self._read(record)
+            try:
+                record = self._find()
+                body = None if record is None else record.body()
+            except (PstoreError, MemoryError):
+                raise
+            except Exception as error:
+                raise self._unreadable(error) from error
         parts, root = ({}, {}) if body is None else graph.loads(body)
         abandon(self.root, self.parts)
         self._record, self.root, self.parts = record, root, parts
+
+    def _find(self) -> Record | None:
+        names = self._connection.root()
+        record = names.get(_KEY)
+        if record is None and len(names):
+            raise NotAStore(self.name, "it is a ZODB database, but not one of pstore's")
+        if record is not None and not isinstance(record, Record):
+            raise ValueError(f"a {type(record).__name__} is where its record should be")
+        return record
+
+    def _unreadable(self, error: Exception) -> StoreError:
+        """What to raise when ZODB could not read: damaged bytes can make its unpickler raise anything."""
+        text = f"{type(error).__name__}: {error}"
+        if isinstance(error, OSError | StorageError):  # of the disk or the server, not of the bytes
+            return StoreError(self.name, f"it cannot be read ({text})")
+        return StoreCorrupt(self.name, f"its record cannot be read ({text})")
 
 
 def _as_seen(path: str) -> str:

@@ -1,0 +1,217 @@
+"""A damaged store is refused with a StoreError, or gives exactly what was committed last; never anything else."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+from ZODB import Connection
+from ZODB.FileStorage import FileStorage
+
+import pstore
+from pstore import Store
+from pstore.errors import StoreCorrupt, StoreError, StoreTruncated
+from pstore.testing import VirtualClock
+
+COMMITS = 3
+HEADER, STATUS = 23, 16  # of a transaction: its length, and where the status is in it
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "graph.fs"
+
+
+@pytest.fixture
+def ends(path):
+    """Where the file ended after each transaction: ZODB's own first one, then `COMMITS` of ours."""
+    found = []
+    for number in range(COMMITS):
+        with Store(path) as store:
+            if not number:
+                found.append(path.stat().st_size)
+            store.root["number"] = number
+            store.persist(f"commit {number}")
+        found.append(path.stat().st_size)
+    return found
+
+
+def index_of(path):
+    return path.with_name(path.name + ".index")
+
+
+def state(path, read_only):
+    """What is in the store, or "refused"; any exception but a StoreError goes through."""
+    try:
+        with Store(path, read_only=read_only) as store:
+            return dict(store.root), dict(store.parts)
+    except StoreError:
+        return "refused"
+
+
+def check(path, content, expected, read_only=True):
+    path.write_bytes(content)
+    assert state(path, read_only) in (expected, "refused")
+    if not read_only:
+        index_of(path).unlink(missing_ok=True)
+
+
+def flipped(content, at, bit):
+    return content[:at] + bytes([content[at] ^ 1 << bit]) + content[at + 1 :]
+
+
+LAST = ({"number": COMMITS - 1}, {})
+
+
+def test_any_bit_may_flip(path, ends):
+    content, pick = path.read_bytes(), random.Random(1)
+    index_of(path).unlink()
+    for at in range(len(content)):
+        check(path, flipped(content, at, pick.randrange(8)), LAST)
+
+
+def test_any_bit_of_the_last_headers_may_flip(path, ends):
+    content = path.read_bytes()
+    for at in range(ends[-2], ends[-2] + HEADER + len("commit 2") + 42):
+        for bit in range(8):
+            check(path, flipped(content, at, bit), LAST)
+
+
+@pytest.mark.parametrize("with_index", [True, False])
+def test_any_byte_may_change_before_a_program_goes_on(path, ends, with_index):
+    content, index, pick = path.read_bytes(), index_of(path).read_bytes(), random.Random(2)
+    for at in range(0, len(content), 3):
+        if with_index:
+            index_of(path).write_bytes(index)
+        if at != ends[-2] + STATUS:  # "c" there is how a transaction looks that its process did not live to finish
+            check(path, content[:at] + pick.randbytes(1) + content[at + 1 :], LAST, read_only=False)
+
+
+def test_a_damaged_index_does_not_matter(path, ends):
+    index, pick = index_of(path).read_bytes(), random.Random(3)
+    for at in range(len(index)):
+        index_of(path).write_bytes(flipped(index, at, pick.randrange(8)))
+        assert state(path, True) == LAST
+    for other in (b"", index[: len(index) // 2], bytes(100)):
+        index_of(path).write_bytes(other)
+        assert state(path, False) == LAST
+
+
+def test_the_index_of_an_older_file_does_not_matter(path, ends):
+    index = index_of(path).read_bytes()
+    with Store(path) as store:
+        store.root["number"] = 99
+        store.persist()
+    index_of(path).write_bytes(index)
+    assert state(path, False) == ({"number": 99}, {})
+
+
+def test_a_file_may_be_cut_anywhere(path, ends):
+    content = path.read_bytes()
+    index_of(path).unlink()
+    after = dict(zip(ends, [({}, {}), *(({"number": number}, {}) for number in range(COMMITS))], strict=True))
+    for length in range(ends[0], len(content)):
+        path.write_bytes(content[:length])
+        whole = max(end for end in ends if end <= length)
+        if length - whole <= STATUS:  # what is left does not tell whether it was finished
+            assert state(path, True) == after[whole]
+        else:
+            with pytest.raises(StoreTruncated):
+                Store(path, read_only=True)
+
+
+def test_a_part_may_be_missing_doubled_or_swapped(path, ends):
+    content = path.read_bytes()
+    first, second, third = (content[start:end] for start, end in zip(ends, ends[1:]))
+    head = content[: ends[0]]
+    for parts in [(second, third), (first, third), (first, third, second), (first, second, second), (third, first)]:
+        check(path, head + b"".join(parts), LAST)
+        assert state(path, True) == "refused"
+
+
+def test_a_refused_store_is_neither_changed_nor_locked(path, ends):
+    wrong = flipped(path.read_bytes(), ends[0] + HEADER + len("commit 0") + 7, 0)
+    path.write_bytes(wrong)
+    for _ in range(2):
+        with pytest.raises(StoreCorrupt, match="bring back a backup"):
+            Store(path)
+    assert path.read_bytes() == wrong
+
+
+async def work():
+    await asyncio.sleep(10)
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_a_damaged_program_is_not_begun_anew(path, bit):
+    with pstore.open(path, clock=VirtualClock()) as engine:
+        size = path.stat().st_size
+        engine.spawn_once("a", work)
+        engine.commit("first")
+        engine.spawn_once("b", work)
+        engine.commit()
+    content = path.read_bytes()
+    for at in range(size, size + HEADER + len("first") + 42):
+        path.write_bytes(flipped(content, at, bit))
+        index_of(path).unlink(missing_ok=True)
+        try:
+            engine = pstore.open(path, clock=VirtualClock())
+        except StoreError:
+            continue
+        with engine:
+            assert list(engine.tasks) == ["a", "b"]
+
+
+def test_a_damaged_record_is_not_unpickled(path, ends, monkeypatch):
+    """Unpickling damaged bytes could import, call or allocate anything."""
+    content = path.read_bytes()
+    at = content.rindex(b"number")
+    path.write_bytes(flipped(content, at, 0))
+    read, setstate = [], Connection.ObjectReader.setGhostState
+    spy = lambda self, obj, data: read.append(bytes(data)) or setstate(self, obj, data)
+    monkeypatch.setattr(Connection.ObjectReader, "setGhostState", spy)
+    with pytest.raises(StoreCorrupt, match="checksum"):
+        Store(path)
+    assert not any(b"ecord" in data and b"number" in data for data in read)
+
+
+# -- what is no damage
+
+
+def test_a_packed_store_is_whole(path, ends):
+    with Store(path) as store:
+        store._db.pack()
+        store.root["number"] = 99
+        store.persist()
+    assert state(path, False) == ({"number": 99}, {})
+    content = path.read_bytes()
+    for at in range(len(content)):
+        check(path, flipped(content, at, at % 8), ({"number": 99}, {}))
+
+
+def test_what_was_written_through_a_storage_of_the_users_is_read(path):
+    with Store(FileStorage(str(path))) as store:
+        store.root["number"] = 1
+        store.persist()
+    assert state(path, False) == ({"number": 1}, {})
+    with Store(path) as store:
+        store.root["number"] = 2
+        store.persist()
+    assert state(path, False) == ({"number": 2}, {})
+    with Store(FileStorage(str(path))) as store:
+        assert store.root == {"number": 2}
+
+
+def test_damage_that_only_the_unpickler_sees_is_damage(path):
+    """A file without seals, as one that was written through a storage of the user's is."""
+    with Store(FileStorage(str(path))) as store:
+        store.root["number"] = 1
+        store.persist()
+    content = path.read_bytes()
+    for at in range(len(content)):
+        path.write_bytes(flipped(content, at, at % 8))
+        try:
+            Store(path, read_only=True).close()
+        except (StoreError, pstore.errors.FormatError):
+            pass
