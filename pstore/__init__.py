@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pstore._engine.effects import now, step, step_key
-from pstore._engine.engine import Engine, open  # noqa: A004  # pstore.open, as gzip.open
+from pstore._engine.engine import Engine, open  # pstore.open, as gzip.open
 from pstore._engine.outbox import Retry
 from pstore._frames import abandon
 from pstore._store.graph import dumps, loads

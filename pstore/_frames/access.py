@@ -71,7 +71,7 @@ def check_platform() -> str | None:
     if sys.implementation.name != "cpython":
         return f"pstore reads CPython frames; this is {sys.implementation.name}"
     if not (3, 11) <= sys.version_info < (3, 16):
-        return f"pstore knows the frames of CPython 3.11 to 3.15; this is {sys.version_info.major}.{sys.version_info.minor}"
+        return f"pstore knows the frames of CPython 3.11 to 3.15; this is {sys.version.split()[0]}"
     if struct.calcsize("P") != WORD:
         return "pstore needs a 64-bit build of CPython"
     if not getattr(sys, "_is_gil_enabled", lambda: True)():

@@ -139,7 +139,7 @@ class _Anext:
 @stored
 def anext_default(awaitable: Any, default: Any) -> Any:
     """What ``anext(iterator, default)`` returns, around the awaitable that the iterator gave."""
-    return anext(_Anext(awaitable), default)  # type: ignore[call-overload]
+    return anext(_Anext(awaitable), default)
 
 
 @stored

@@ -76,9 +76,7 @@ def _by_value(cls: type) -> tuple[Any, ...]:
     slots = cls.__dict__.get("__slots__")
     slots = (slots,) if isinstance(slots, str) else tuple(slots) if slots is not None else None
     members = set(_mangled(cls, slots or ()))
-    attributes = {
-        name: value for name, value in vars(cls).items() if name not in _NOT_STORED and name not in members
-    }
+    attributes = {name: value for name, value in vars(cls).items() if name not in _NOT_STORED and name not in members}
     registered = _registered(cls)
     arguments = (type(cls), cls.__name__, cls.__qualname__, cls.__module__, cls.__bases__, slots)
     return class_by_value, arguments, (attributes, registered), None, None, set_class
@@ -100,7 +98,7 @@ def _registered(cls: type) -> tuple[type, ...]:
     return tuple(found for reference in registry if (found := reference()) is not None)
 
 
-def _silent(cls: type, **keywords: Any) -> None:
+def _silent(cls: type, /, **keywords: Any) -> None:
     """Stands in for ``__init_subclass__`` while a class is made again."""
 
 

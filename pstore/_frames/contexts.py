@@ -81,6 +81,7 @@ def _reduce_variable(obj: Any) -> Any:
 
 # --- contexts ------------------------------------------------------------------------------------------------------
 
+
 class _Record:
     """Tokens of a context that is being loaded: by which its variables can be unset, and which were asked for."""
 

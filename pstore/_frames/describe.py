@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Any
 
 from pstore._frames import twins
-from pstore._frames.reading import code_of, has_ended, frame_of, read
+from pstore._frames.reading import code_of, frame_of, has_ended, read
 from pstore._frames.suspension import PREVIOUS, VALUE, localsplus_names
 
 __all__ = ["cell_labels", "state_labels", "where"]

@@ -50,7 +50,8 @@ def _by_value(function: types.FunctionType) -> tuple[Any, ...]:
 
 def _namespace(space: dict[str, Any]) -> str | types.ModuleType | dict[str, Any]:
     """The stored form of a function's globals: the name of the module whose they are, a module made at run time, or
-    the dict itself."""
+    the dict itself.
+    """
     name = space.get("__name__")
     module = sys.modules.get(name) if isinstance(name, str) else None
     if module is not None and vars(module) is space:

@@ -34,8 +34,10 @@ def _never(item: Any) -> bool:
     return False
 
 
+# Of 3.12; mypy reads this as 3.11 would.
+_batched: Any = getattr(itertools, "batched", lambda items, size: iter(items))
 _SPENT: dict[str, Callable[[], Any]] = {
-    "batched": lambda: itertools.batched((), 1) if sys.version_info >= (3, 12) else iter(()),
+    "batched": lambda: _batched((), 1),
     "chain": itertools.chain,
     "cycle": lambda: itertools.cycle(()),
     "islice": lambda: itertools.islice((), 0),

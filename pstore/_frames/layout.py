@@ -21,7 +21,8 @@ Layout of a generator object (the same for coroutines and async generators), wor
 The address of the instruction is that of ``YIELD_VALUE`` on 3.11 and 3.12 and of the unit after it from 3.13 on.
 
 Sources: ``Include/cpython/genobject.h`` (3.11-3.13), ``Include/internal/pycore_interpframe_structs.h`` (3.14, 3.15),
-``Include/internal/pycore_frame.h``.  Verified on 3.11.7, 3.12.1, 3.13.0, 3.14.8, 3.15.0 by tests/frames_unit/test_layout.py.
+``Include/internal/pycore_frame.h``.  Verified on 3.11.7, 3.12.1, 3.13.0, 3.14.8, 3.15.0
+by tests/frames_unit/test_layout.py.
 """
 
 from __future__ import annotations

@@ -34,7 +34,8 @@ def at_position(position: Position, line_before: int, units: int = 1) -> bytes:
     if line is None:
         return no_location(units)
     entry = bytes((0x80 | 14 << 3 | units - 1,)) + _signed(line - line_before) + _unsigned((end_line or line) - line)
-    return entry + _unsigned(0 if column is None else column + 1) + _unsigned(0 if end_column is None else end_column + 1)
+    columns = (0 if number is None else number + 1 for number in (column, end_column))
+    return entry + b"".join(map(_unsigned, columns))
 
 
 def step_back(line_before: int, line: int) -> bytes:

@@ -14,9 +14,9 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from sys import getrefcount
 from collections.abc import Iterator
 from dataclasses import dataclass
+from sys import getrefcount
 from types import AsyncGeneratorType, CodeType, CoroutineType, FunctionType, GeneratorType
 from typing import Any
 
@@ -299,10 +299,15 @@ async def _async_generator() -> Any:
 
 
 _ENDED = {"generator": _generator, "coroutine": _coroutine, "async_generator": _async_generator}
-ENDED_KINDS = {GeneratorType: "generator", CoroutineType: "coroutine", AsyncGeneratorType: "async_generator"}
+ENDED_KINDS: dict[type, str] = {
+    GeneratorType: "generator",
+    CoroutineType: "coroutine",
+    AsyncGeneratorType: "async_generator",
+}
 
 
 # ---------------------------------------------------------------- async generators
+
 
 @stored
 def async_frame(key: bytes, encoded: bytes, name: str | None = None, qualname: str | None = None) -> Any:

@@ -21,7 +21,16 @@ from typing import Any
 from pstore._frames.stored import stored
 from pstore.errors import CodeNotFound
 
-__all__ = ["attribute_path", "by_name", "callables_of", "find_module", "is_importable", "main_name", "module_name"]
+__all__ = [
+    "attribute_path",
+    "by_name",
+    "callables_of",
+    "find_module",
+    "is_importable",
+    "main_name",
+    "module_name",
+    "not_found",
+]
 
 _MISSING = object()
 
@@ -35,7 +44,7 @@ def main_name() -> str | None:
     path = getattr(main, "__file__", None)
     if not path or not os.path.exists(path) or not path.endswith((".py", ".pyw", ".pyc")):
         return None
-    return os.path.splitext(os.path.basename(path))[0]
+    return str(os.path.splitext(os.path.basename(path))[0])
 
 
 def module_name(name: str) -> str | None:
@@ -58,6 +67,19 @@ def find_module(name: str) -> types.ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         raise CodeNotFound(f"module {name}", str(error)) from error
+
+
+def not_found(module: types.ModuleType, qualname: str, reason: str) -> CodeNotFound:
+    """The error for a name that a module does not have.
+
+    Any folder that is named like a missing module can be imported, as a namespace package: then it is the module that
+    is missing.
+    """
+    folders = getattr(module, "__path__", None)
+    if folders is None or getattr(module, "__file__", None) is not None:
+        return CodeNotFound(f"{module.__name__}:{qualname}", reason)
+    found = f"only a folder of that name was found ({', '.join(folders)}), which is an empty namespace package"
+    return CodeNotFound(f"module {module.__name__}", found)
 
 
 def attribute_path(module: types.ModuleType, path: list[str]) -> Any:
@@ -93,9 +115,10 @@ def by_name(module: str, qualname: str) -> Any:
     Raises:
         CodeNotFound: the module or the name is not there.
     """
-    found = attribute_path(find_module(module), qualname.split("."))
+    loaded = find_module(module)
+    found = attribute_path(loaded, qualname.split("."))
     if found is _MISSING:
-        raise CodeNotFound(f"{module}:{qualname}", f"module {module} has no {qualname}")
+        raise not_found(loaded, qualname, f"module {module} has no {qualname}")
     return found
 
 

@@ -125,7 +125,8 @@ def _reduce_set(obj: Any) -> Any:
 
 # --- proxies -------------------------------------------------------------------------------------------------------
 
-_TARGET = 16  # wr_object, the first field of PyWeakReference; wr_callback is the second (Include/cpython/weakrefobject.h)
+# Include/cpython/weakrefobject.h: wr_object, the first field of PyWeakReference; wr_callback is the second.
+_TARGET = 16
 _NONE = id(None)
 
 

@@ -156,7 +156,7 @@ class _Walk:
             raise StoreCorrupt(self.name, f"the transaction at byte {position:,} has two different lengths")
         self._records(position, first, end, tid, packed=status == b"p")
         self.last_tid = tid
-        return end + _LENGTH.size
+        return int(end + _LENGTH.size)
 
     def _records(self, transaction: int, position: int, end: int, tid: bytes, *, packed: bool) -> None:
         seen = {}

@@ -1,10 +1,10 @@
-"""An object graph <-> bytes (layer 2).
+r"""An object graph <-> bytes (layer 2).
 
 Owns: :func:`dumps` and :func:`loads`, the serialiser that everything else is built on.
 
 Format 1 (invariant I9)::
 
-    b"pstore1\\n"                 8 bytes; the digit is the version of this format
+    b"pstore1\n"                  8 bytes; the digit is the version of this format
     a pickle of protocol 5        the standard library's, whose reduce values call the functions of
                                   `pstore._frames.stored`, and those alone, for all that pickle would refuse
 
@@ -114,7 +114,8 @@ def loads(data: bytes | bytearray | memoryview) -> Any:
 
 def _not_ours(start: bytes) -> FormatError:
     if start.startswith(b"pstore"):
-        return FormatError(f"written in format {start[6:].strip().decode(errors='replace')}; this pstore reads format 1")
+        version = start[6:].strip().decode(errors="replace")
+        return FormatError(f"written in format {version}; this pstore reads format 1")
     return FormatError("not written by pstore.dumps")
 
 

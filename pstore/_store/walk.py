@@ -17,7 +17,7 @@ import copyreg
 import pickle
 import struct
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType
 from typing import Any
 
@@ -316,13 +316,13 @@ def _sized(data: bytes, short: bytes, medium: bytes, large: bytes) -> bytes:
     return (medium + struct.pack("<I", size) if size < 1 << 32 else large + struct.pack("<Q", size)) + data
 
 
-_ATOMS = {
+_ATOMS: dict[type, Callable[[Any], bytes]] = {
     type(None): _SINGLETONS.__getitem__,
     bool: _SINGLETONS.__getitem__,
     int: _int,
     float: lambda value: pickle.BINFLOAT + struct.pack(">d", value),
 }
-_LEAVES = {
+_LEAVES: dict[type, Callable[[Any], bytes]] = {
     str: _str,
     bytes: _bytes,
     bytearray: lambda value: pickle.BYTEARRAY8 + struct.pack("<Q", len(value)) + bytes(value),
@@ -345,8 +345,14 @@ def refusal(error: BaseException, obj_type: str, path: str) -> UnsupportedValue:
 
 _REMEDIES = (
     (("socket", "ssl"), "open it after the await, or do the exchange in a pstore.step"),
-    (("TextIOWrapper", "BufferedReader", "BufferedWriter", "FileIO", "BufferedRandom"), "open the file after the await, or do the work in a pstore.step"),
-    (("lock", "RLock", "Condition", "Event", "Thread", "_local", "Semaphore"), "use the asyncio primitive, or make it after the await"),
+    (
+        ("TextIOWrapper", "BufferedReader", "BufferedWriter", "FileIO", "BufferedRandom"),
+        "open the file after the await, or do the work in a pstore.step",
+    ),
+    (
+        ("lock", "RLock", "Condition", "Event", "Thread", "_local", "Semaphore"),
+        "use the asyncio primitive, or make it after the await",
+    ),
 )
 
 

@@ -150,6 +150,16 @@ def test_a_module_that_is_gone(shop):
     assert load(shop).startswith("CodeNotFound cannot find module shop")
 
 
+def test_a_folder_named_like_a_module_that_is_gone(shop):
+    """Python takes any folder for a namespace package."""
+    (shop / "shop.py").unlink()
+    (shop / "shop").mkdir()
+    for name in ("plain", "lambda", "method"):
+        told = load(shop, name)
+        assert told.startswith("CodeNotFound cannot find module shop: only a folder of that name was found (")
+        assert "namespace package" in told
+
+
 def test_a_reloaded_module_is_noticed_in_the_same_process(shop):
     code = """
         import importlib, pathlib, shop, pstore
