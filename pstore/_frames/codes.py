@@ -23,7 +23,6 @@ import difflib
 import enum
 import hashlib
 import importlib.util
-import inspect
 import linecache
 import marshal
 import pickle
@@ -242,14 +241,10 @@ def _digest(encoded: bytes) -> bytes:
 
 
 def _source(code: types.CodeType) -> bytes | None:
-    lines = linecache.getlines(code.co_filename)
-    try:
-        text = "".join(inspect.getblock(lines[code.co_firstlineno - 1 :]))
-    except (IndexError, SyntaxError, UnicodeError):
-        return None
-    if not text:
-        return None
-    return zlib.compress(text.encode("utf-8", "surrogatepass"), 6) if len(text) <= SOURCE_LIMIT else None
+    """The lines that the code covers, compressed."""
+    last = max((end for part in nested(code) for _, end, _, _ in part.co_positions() if end), default=0)
+    text = "".join(linecache.getlines(code.co_filename)[code.co_firstlineno - 1 : last])
+    return zlib.compress(text.encode("utf-8", "surrogatepass"), 6) if 0 < len(text) <= SOURCE_LIMIT else None
 
 
 # ---------------------------------------------------------------- stored form -> live code object
@@ -298,7 +293,7 @@ def _matching(
     name = f"{module.__name__}:{qualname}"
     candidates = list(namesakes(module, qualname))
     if not candidates:
-        raise CodeNotFound(name, "the module has no function of that name any more")
+        raise names.not_found(module, qualname, "the module has no function of that name any more")
     # Functions first: only they have defaults to compare.  Code alone counts where no function has it.
     order = [c for c in candidates[position : position + 1] + candidates if c[1] is not None]
     order += [c for c in candidates[position : position + 1] + candidates if c[1] is None]

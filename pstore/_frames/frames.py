@@ -15,7 +15,7 @@ from pstore._frames import making, twins
 from pstore._frames.access import memory
 from pstore._frames.layout import BASE, HEAD_SIZE, NULL, SUSPENDED, unpack_head
 from pstore._frames.making import frame
-from pstore._frames.reading import FrameState, Plan, has_ended, points, read
+from pstore._frames.reading import FrameState, Plan, has_ended, has_extra_locals, points, read
 
 __all__ = ["REDUCERS", "capture", "driver_of", "rebuild", "reduce_in_two_phases"]
 
@@ -31,7 +31,7 @@ def _reduce(gen: Any) -> tuple[Any, ...]:
     base = id(gen) + BASE
     name, qualname, exc, _, _, _, state, frame_object, instruction, _ = unpack_head(memory, base - HEAD_SIZE)
     point = points.get(instruction)
-    if point is not None and not exc and not frame_object and state in SUSPENDED:
+    if point is not None and not exc and state in SUSPENDED and not (frame_object and has_extra_locals(frame_object)):
         plain = point.plain
         if plain is not None and NULL not in point.locals(memory, base):
             if name == point.name and qualname == point.qualname:

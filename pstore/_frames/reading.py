@@ -13,6 +13,7 @@ A frame that is running, or in a state that a twin cannot reproduce, is refused 
 from __future__ import annotations
 
 import gc
+import opcode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import AsyncGeneratorType, CodeType, CoroutineType, FunctionType, GeneratorType
@@ -37,13 +38,14 @@ from pstore._frames.layout import (
     slots_in_use,
     unpack_head,
 )
-from pstore._frames.suspension import LASTI, PREVIOUS, VALUE, localsplus_names, point_at, stack_kinds
+from pstore._frames.suspension import AWAIT, LASTI, PREVIOUS, VALUE, YIELD, localsplus_names, point_at, stack_kinds
 from pstore._frames.twins import ABSENT, Shape
 from pstore.errors import UnsupportedFrame
 
-__all__ = ["FrameState", "Plan", "Point", "code_of", "has_ended", "frame_of", "points", "read"]
+__all__ = ["FrameState", "Plan", "Point", "code_of", "has_ended", "frame_of", "has_extra_locals", "points", "read"]
 
 _TAG, _TAGGED_INT = 3, 3
+_RETURN_GENERATOR = opcode.opmap["RETURN_GENERATOR"]
 _NONE = id(None)
 _CACHE_LIMIT = 20_000  # suspension points; a program that makes code without end must not grow without end
 
@@ -74,6 +76,7 @@ class Plan:
         first, last: the slice of `gc.get_referents` that is the state.
         virtual: (place in the state, slot) of containers whose position is kept in the slot above (3.15).
         skip: places in the state of plain-int lasti values, which the shape has (up to 3.13).
+        kind: what the frame stands in: YIELD, YIELD_FROM or AWAIT.
     """
 
     identity: CodeIdentity
@@ -84,6 +87,7 @@ class Plan:
     last: int | None
     virtual: tuple[tuple[int, int], ...]
     skip: tuple[int, ...]
+    kind: int
 
 
 @dataclass(slots=True)
@@ -148,7 +152,7 @@ def read(gen: Any) -> tuple[Plan, list[Any], bool]:
     if state not in SUSPENDED and state != CREATED:
         reason = "it is running" if state == EXECUTING else f"its frame state is {state}"
         raise _refused(gen, reason, "store it while it is suspended at an await or a yield")
-    if frame and EXTRA_LOCALS and words(frame + EXTRA_LOCALS, 1)[0]:
+    if frame and has_extra_locals(frame):
         raise _refused(gen, "it has locals that its code does not know, set through f_locals")
     point = points.get(instruction)
     if point is None:
@@ -174,6 +178,11 @@ def read(gen: Any) -> tuple[Plan, list[Any], bool]:
     return plan, values, name != point.name or qualname != point.qualname
 
 
+def has_extra_locals(frame: int) -> bool:
+    """Whether the frame object at an address has locals that the code does not know."""
+    return EXTRA_LOCALS is not None and words(frame + EXTRA_LOCALS, 1)[0] != 0
+
+
 def _is_plain(plan: Plan, point: Point) -> bool:
     """Whether reading the locals alone tells that another frame here has the same plan."""
     shape = plan.shape
@@ -185,13 +194,13 @@ def _is_plain(plan: Plan, point: Point) -> bool:
         and plan.last is None
         and plan.identity.module is not None
         and ABSENT not in shape.kinds[:count]
-        and stack in ("", *_AWAITED)
-        and not plan.virtual
+        and (stack == "" or (plan.kind == AWAIT and stack == _AWAITED) or (not VIRTUAL_ITERATORS and stack == VALUE))
     )
 
 
-# What an await has on the stack: what is awaited, and from 3.15 on an empty slot.
-_AWAITED = (VALUE + ABSENT,) if VIRTUAL_ITERATORS else (VALUE,)
+# What an await has on the stack: what is awaited, and from 3.15 on an empty slot.  There, `for` and `yield from` have
+# two slots as well, and what the second one holds depends on what is iterated over.
+_AWAITED = VALUE + ABSENT if VIRTUAL_ITERATORS else VALUE
 
 
 def _pattern(slots: tuple[int, ...], handling: int) -> Any:
@@ -212,9 +221,9 @@ def _refused(gen: Any, reason: str, remedy: str = "") -> UnsupportedFrame:
 def _new_point(gen: Any, instruction: int, count: int) -> Point:
     code = code_of(gen)
     offset = instruction - code_start(code)
-    frame = frame_of(gen)
-    if frame is None or frame.f_lasti != offset:
-        raise _refused(gen, "its instruction pointer is not where CPython says it is")
+    # Not held against `f_lasti`: that would make a frame object, for good.  That there is a yield is checked later.
+    if not 0 <= offset < len(code.co_code):
+        raise _refused(gen, "its instruction pointer is not in its code")
     if count < len(localsplus_names(code)) or count > len(localsplus_names(code)) + code.co_stacksize:
         raise _refused(gen, f"{count} slots in use cannot be right")
     if len(points) >= _CACHE_LIMIT:
@@ -232,14 +241,15 @@ def _make_plan(
     twin = twins.origin_of(point.code)
     code = twin.code if twin else point.code
     values = _match(gen, referents, slots, handling)
-    unit, ordinal, mode = _place(gen, code, point, twin, flags, created)
+    unit, ordinal, mode, kind = _place(gen, code, point, twin, flags, created)
     kinds, lastis, virtual, skip = _kinds(gen, code, twin, slots, values, unit, handling == 2)
     shape = Shape(unit, ordinal, mode, kinds, lastis, handling == 2)
     identity = identify(code, _namespace(referents))
     key = identity.digest + shape.encode()
     tail = handling == 1
     first = -(len(values) + tail) if values or tail else len(referents)
-    return Plan(identity, shape, key, (key, identity.encoded), first, -1 if tail else None, virtual, skip)
+    last = -1 if tail else None
+    return Plan(identity, shape, key, (key, identity.encoded), first, last, virtual, skip, kind)
 
 
 def _match(gen: Any, referents: list[Any], slots: tuple[int, ...], handling: int) -> list[Any]:
@@ -264,17 +274,19 @@ def _namespace(referents: list[Any]) -> dict[str, Any]:
 
 def _place(
     gen: Any, code: CodeType, point: Point, twin: twins.Origin | None, flags: tuple[int, int] | None, created: bool
-) -> tuple[int, int, str]:
+) -> tuple[int, int, str, int]:
     after = 1 if INSTRUCTION_AFTER_YIELD else 0
     unit = twin.unit_of_original(point.unit - after) if twin else point.unit - after
     if created:
         if flags and (flags[0] or flags[1]):
             raise _refused(gen, "an async generator was closed before it was started")
-        return unit, -1, twins.CREATED
+        if code.co_code[2 * unit] != _RETURN_GENERATOR:
+            raise _refused(gen, f"it is to start at code unit {unit}, where no generator is made")
+        return unit, -1, twins.CREATED, YIELD
     at = point_at(code, (unit + after) * 2)
     if at is None:
         raise _refused(gen, f"it is suspended at code unit {unit}, where there is no yield")
-    return unit, at.ordinal, twins.SUSPENDED if flags is None else _async_mode(gen, at.awaits, flags)
+    return unit, at.ordinal, twins.SUSPENDED if flags is None else _async_mode(gen, at.kind != YIELD, flags), at.kind
 
 
 def _async_mode(gen: Any, awaits: bool, flags: tuple[int, int]) -> str:

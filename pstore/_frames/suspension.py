@@ -22,9 +22,11 @@ from bytecode import ConcreteBytecode, ConcreteInstr
 
 from pstore._frames.layout import INSTRUCTION_AFTER_YIELD
 
-__all__ = ["LASTI", "PREVIOUS", "VALUE", "SuspensionPoint", "localsplus_names", "point_at", "stack_kinds"]
+__all__ = ["AWAIT", "LASTI", "PREVIOUS", "VALUE", "YIELD", "SuspensionPoint", "localsplus_names", "point_at", "stack_kinds"]
 
 VALUE, PREVIOUS, LASTI = "v", "p", "l"
+
+YIELD, YIELD_FROM, AWAIT = 1, 2, 3  # the low bits of the argument of the RESUME that follows
 
 _UNIT = 2  # bytes in a code unit
 
@@ -42,12 +44,12 @@ class SuspensionPoint:
     Attributes:
         ordinal: position among the YIELD_VALUEs of the code, from 0.
         yield_unit: code unit of the YIELD_VALUE.
-        awaits: it belongs to an `await` or a `yield from`, not to a plain `yield`.
+        kind: YIELD, YIELD_FROM or AWAIT.
     """
 
     ordinal: int
     yield_unit: int
-    awaits: bool
+    kind: int
 
 
 def localsplus_names(code: CodeType) -> tuple[str, ...]:
@@ -66,8 +68,7 @@ def point_at(code: CodeType, lasti: int) -> SuspensionPoint | None:
         if instruction.name == "YIELD_VALUE":
             if at + instruction.size // _UNIT - 1 == unit:
                 after = instructions[index + 1]
-                # The low bits of RESUME's argument: 1 after yield, 2 after yield from, 3 after await.
-                return SuspensionPoint(ordinal, unit, after.name == "RESUME" and int(after.arg) & 3 > 1)
+                return SuspensionPoint(ordinal, unit, int(after.arg) & 3 if after.name == "RESUME" else YIELD)
             ordinal += 1
         at += instruction.size // _UNIT
     return None

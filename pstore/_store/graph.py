@@ -25,6 +25,7 @@ from importlib.machinery import ModuleSpec
 from typing import Any
 
 from pstore._frames import end_of_load, reducer_of, register, start_of_load
+from pstore._frames.making import frame
 from pstore._frames.names import find_module
 from pstore._frames.stored import stored
 from pstore._store.walk import Walk, refusal
@@ -43,13 +44,26 @@ class _Pickler(pickle.Pickler):
         return reducer(obj) if reducer is not None else NotImplemented
 
 
+def _named(function: Any) -> bytes:
+    """Opcodes that push one of the functions that stored bytes call."""
+    parts = (stored.__module__.encode(), function.__name__.encode())
+    return b"".join(pickle.SHORT_BINUNICODE + bytes((len(part),)) + part for part in parts) + pickle.STACK_GLOBAL
+
+
+# Looking up a function by its name, and checking it, takes longer than all else about a small frame.  So what C pickle
+# writes begins with the one function that is called again and again, in the reader's memo; the writer's memo has it too.
+_PROTO = pickle.PROTO + bytes((_PROTOCOL,))
+_START = HEADER + _PROTO + _named(frame) + pickle.MEMOIZE + pickle.POP
+_MEMO = {id(frame): (0, frame)}
+
+
 class _Sink:
-    """What a pickler writes to: a list of chunks, headed by the header."""
+    """What a pickler writes to: a list of chunks, headed by what every pickle starts with."""
 
     __slots__ = ("chunks", "write")
 
     def __init__(self) -> None:
-        self.chunks = [HEADER]
+        self.chunks = [_START]
         self.write = self.chunks.append
 
 
@@ -72,6 +86,7 @@ def dumps(obj: Any) -> bytes:
     except IndexError:
         sink = _Sink()
         pickler = _Pickler(sink, _PROTOCOL)
+    pickler.memo = _MEMO  # a copy of it
     try:
         pickler.dump(obj)
     except Exception:
@@ -143,7 +158,7 @@ def _slowly(obj: Any) -> bytes:
         finally:
             _known_namespaces[:] = token
         prologue = b"".join(_prologue(module.__name__) for module in modules)
-        return HEADER + pickle.PROTO + bytes((_PROTOCOL,)) + prologue + body
+        return HEADER + _PROTO + prologue + body
 
 
 _known_namespaces: list[Any] = []
@@ -176,10 +191,6 @@ def namespace_of(name: str) -> dict[str, Any]:
 
 def _prologue(name: str) -> bytes:
     """Puts the namespace of a module into the reader's memo."""
-    text = b"".join(
-        pickle.SHORT_BINUNICODE + bytes((len(part),)) + part
-        for part in (stored.__module__.encode(), namespace_of.__name__.encode())
-    )
     encoded = name.encode()
     argument = pickle.SHORT_BINUNICODE + bytes((len(encoded),)) + encoded
-    return text + pickle.STACK_GLOBAL + argument + pickle.TUPLE1 + pickle.REDUCE + pickle.MEMOIZE + pickle.POP
+    return _named(namespace_of) + argument + pickle.TUPLE1 + pickle.REDUCE + pickle.MEMOIZE + pickle.POP

@@ -214,3 +214,23 @@ def test_a_class_is_made_again_without_running_the_users_hooks(tmp_path):
         print(next(g))
     """
     assert run(code, tmp_path) == "('Meta', 'Base', 'Field', True)"
+
+
+def test_source_that_does_not_stand_alone(tmp_path):
+    """A lambda, a generator expression and a comprehension in the middle of a call over several lines."""
+    (tmp_path / "lines.py").write_text(
+        textwrap.dedent("""
+            def gen():
+                parts = dict(
+                a=1,
+                **dict(z=(n * 2 for n in (1, 2)),
+                    f=lambda x:
+                        x + 1)
+            )
+                next(parts["z"])
+                yield 1
+                yield next(parts["z"]), parts["f"](1)
+        """)
+    )
+    run("import lines, pathlib, pstore; g = lines.gen(); next(g); pathlib.Path('g.bin').write_bytes(pstore.dumps(g))", tmp_path)
+    assert run(LOAD_AND_LIST, tmp_path) == "[(4, 2)]"
