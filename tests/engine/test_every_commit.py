@@ -14,22 +14,28 @@ from . import programs
 HERE = Path(__file__).parent
 
 
-def _run(mode: str, folder: Path, seed: str) -> None:
+def _start(mode: str, folder: Path, seed: str, *names: str) -> subprocess.Popen[str]:
     env = {**os.environ, "PYTHONHASHSEED": seed}
     env["PYTHONPATH"] = os.pathsep.join([str(HERE.parents[1]), str(HERE), env.get("PYTHONPATH", "")])
-    command = [sys.executable, "-X", "faulthandler", str(HERE / "crash.py"), mode, str(folder)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    command = [sys.executable, "-X", "faulthandler", str(HERE / "crash.py"), mode, str(folder), *names]
+    return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def _finish(*running: subprocess.Popen[str]) -> None:
+    for process in running:
+        _, errors = process.communicate(timeout=300)
+        assert (process.returncode, errors) == (0, "")
 
 
 @pytest.fixture(scope="session")
 def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the traces of all programs: uninterrupted, and continued from each of their commits."""
     folder = tmp_path_factory.mktemp("crashed")
-    _run("record", folder, "1")
-    _run("resume", folder, "2")  # another hash seed: the order of sets must come from the store
-    _run("hop", folder, "3")
+    names = list(programs.PROGRAMS)
+    _finish(*(_start("record", folder, "1", *part) for part in (names[::2], names[1::2])))
+    # another hash seed: the order of sets must come from the store
+    _finish(_start("resume", folder, "2", *names[::2]), _start("resume", folder, "2", *names[1::2]))
+    _finish(*(_start("hop", folder, "3", *part) for part in (names[::2], names[1::2])))
     return folder
 
 
