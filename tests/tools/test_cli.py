@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pstore.tools import cli
-from tests.tools.kit import assert_one_line, command, environment, fingerprint, pstore, python
+from tests.tools.kit import assert_one_line, command, environment, fingerprint, here, pstore, python
 
 # A program as people write them: no `if __name__ == "__main__"`, it runs when it is imported.
 SHOP = """
@@ -232,12 +232,13 @@ def test_what_is_no_store_is_one_line_and_is_not_touched(shop):
     cases = bad_stores(shop)
     before, names = fingerprint(shop), sorted(os.listdir(shop))
     for path, said in cases.values():
-        assert_one_line(pstore("ps", path, cwd=shop), said)
+        assert_one_line(here("ps", path, cwd=shop), said)
     for name in ("text", "half", "not there"):
         path, said = cases[name]
-        assert_one_line(pstore("show", path, "order-17", cwd=shop), said)
+        assert_one_line(here("show", path, "order-17", cwd=shop), said)
         if name != "not there":
-            assert_one_line(pstore("demo", "ping-pong", "--auto", "1", path, cwd=shop), said)
+            assert_one_line(here("demo", "ping-pong", "--auto", "1", path, cwd=shop), said)
+    assert_one_line(pstore("ps", "half", cwd=shop), "is truncated")
     assert fingerprint(shop) == before
     assert sorted(os.listdir(shop)) == names
 
@@ -301,12 +302,12 @@ def test_version_and_help(tmp_path):
     version = pstore("--version", cwd=tmp_path)
     assert version.returncode == 0
     assert version.stdout.startswith("pstore 0.")
-    helped = pstore("--help", cwd=tmp_path)
+    helped = here("--help", cwd=tmp_path)
     assert helped.returncode == 0
     for words in ("demo", "ps", "show", "examples:", "read-only"):
         assert words in helped.stdout
     for name in ("demo", "ps", "show"):
-        assert len(pstore(name, "--help", cwd=tmp_path).stdout) > 100
+        assert len(here(name, "--help", cwd=tmp_path).stdout) > 100
 
 
 def test_a_reader_that_goes_away(shop):

@@ -18,7 +18,7 @@ from pstore.tools.demo import sets
 from pstore.tools.demo.audit import audit
 from pstore.tools.demo.plan import draw_instants, draw_trips, make_services
 from pstore.tools.demo.services import Bank, Declined, Trip, read_ledger
-from tests.tools.kit import assert_one_line, command, environment, pstore
+from tests.tools.kit import assert_one_line, command, environment, here, pstore, started
 
 OUTCOME = re.compile(r"^(ava|ben|cleo|dan|eva|finn) +(booked|released \(.*?\)) ", re.MULTILINE)
 
@@ -26,13 +26,36 @@ OUTCOME = re.compile(r"^(ava|ben|cleo|dan|eva|finn) +(booked|released \(.*?\)) "
 # -- the travel agent
 
 
-@pytest.mark.parametrize(("seed", "kills"), [(1, 5), (4, 4), (23, 3)])
-def test_killed_again_and_again_every_booking_comes_out_right(tmp_path, seed, kills):
+KILLED = [(1, 5), (4, 4), (23, 3)]
+DEMOS = {
+    **{run: ("--seed", str(run[0]), "--kills", str(run[1]), "--dir", "kept") for run in [*KILLED, (1, 0)]},
+    "nothing kept": ("--seed", "1", "--kills", "2"),
+    "temporary folder": ("--seed", "1", "--kills", "0", "--keep"),
+    "set": ("set",),
+    "ping-pong": ("ping-pong", "--auto", "1", "game.fs"),
+}
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory):
+    """All of `DEMOS`, at the same time: name -> (its folder, what it told)."""
     began = time.monotonic()
-    done = pstore("demo", "--seed", str(seed), "--kills", str(kills), "--dir", "kept", cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
-    story = done.stdout
+    running = {}
+    for name, arguments in DEMOS.items():
+        folder = tmp_path_factory.mktemp("demo")
+        running[name] = folder, started("demo", *arguments, cwd=folder, TMPDIR=str(folder))
+    told = {}
+    for name, (folder, child) in running.items():
+        story, errors = child.communicate(timeout=60)
+        assert (child.returncode, errors) == (0, ""), story + errors
+        told[name] = folder, story
+    assert time.monotonic() - began < 60
+    return told
+
+
+@pytest.mark.parametrize(("seed", "kills"), KILLED)
+def test_killed_again_and_again_every_booking_comes_out_right(demos, seed, kills):
+    folder, story = demos[seed, kills]
     assert story.startswith(f"A travel agent, to be killed {kills} times with SIGKILL\nseed {seed}, Python 3.")
     assert "\x1b" not in story
     killed = [int(number) for number in re.findall(rf"^KILL (\d+) of {kills}  ", story, re.MULTILINE)]
@@ -43,10 +66,9 @@ def test_killed_again_and_again_every_booking_comes_out_right(tmp_path, seed, ki
     assert "OK: every booking is complete or fully released" in story
     outcomes = dict(OUTCOME.findall(story))
     assert len(outcomes) == 6
-    check_ledgers(tmp_path / "kept", outcomes)
-    listed = pstore("ps", "kept/agent.fs", cwd=tmp_path).stdout
+    check_ledgers(folder / "kept", outcomes)
+    listed = here("ps", "kept/agent.fs", cwd=folder).stdout
     assert listed.count(" finished ") == 6
-    assert time.monotonic() - began < 30
 
 
 def check_ledgers(folder: Path, outcomes: dict[str, str]) -> None:
@@ -68,9 +90,9 @@ def check_ledgers(folder: Path, outcomes: dict[str, str]) -> None:
             assert acts["airline book"] == acts["airline cancel"] <= 1
 
 
-def test_where_functions_stand_is_told_with_line_source_and_locals(tmp_path):
-    story = pstore("demo", "--seed", "1", "--kills", "2", cwd=tmp_path).stdout
-    assert os.listdir(tmp_path) == []
+def test_where_functions_stand_is_told_with_line_source_and_locals(demos):
+    folder, story = demos["nothing kept"]
+    assert os.listdir(folder) == []
     source = dict(re.findall(r"^ +(\d+)  +(.*)$", story, re.MULTILINE))
     places = re.findall(r"^  (\w+) +saga\.py:(\d+)  (.*)$", story, re.MULTILINE)
     assert places
@@ -82,24 +104,23 @@ def test_where_functions_stand_is_told_with_line_source_and_locals(tmp_path):
     assert {name for name, *_ in places} >= set(re.findall(r"(\w+) at \d+", resumed[0]))
 
 
-def test_no_kills(tmp_path):
-    done = pstore("demo", "--seed", "1", "--kills", "0", "--dir", "kept", cwd=tmp_path)
-    assert done.returncode == 0
-    assert "0 kills, 1 run; " in done.stdout
-    check_ledgers(tmp_path / "kept", dict(OUTCOME.findall(done.stdout)))
+def test_no_kills(demos):
+    folder, story = demos[1, 0]
+    assert "0 kills, 1 run; " in story
+    check_ledgers(folder / "kept", dict(OUTCOME.findall(story)))
 
 
-def test_the_temporary_folder(tmp_path):
-    done = pstore("demo", "--seed", "1", "--kills", "0", "--keep", cwd=tmp_path, TMPDIR=str(tmp_path))
-    (kept,) = tmp_path.iterdir()
-    assert f"pstore ps {kept}/agent.fs" in done.stdout
+def test_the_temporary_folder(demos):
+    folder, story = demos["temporary folder"]
+    (kept,) = folder.iterdir()
+    assert f"pstore ps {kept}/agent.fs" in story
 
 
 def test_folders_that_it_refuses(tmp_path):
     (tmp_path / "file").write_text("mine")
-    assert_one_line(pstore("demo", "--dir", "file", cwd=tmp_path), "file is not a folder")
-    assert_one_line(pstore("demo", "--dir", ".", cwd=tmp_path), ". is not empty")
-    assert_one_line(pstore("demo", "--dir", "file/below", cwd=tmp_path), "Not a directory")
+    assert_one_line(here("demo", "--dir", "file", cwd=tmp_path), "file is not a folder")
+    assert_one_line(here("demo", "--dir", ".", cwd=tmp_path), ". is not empty")
+    assert_one_line(here("demo", "--dir", "file/below", cwd=tmp_path), "Not a directory")
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -204,14 +225,14 @@ def numbers(text: str, player: str) -> list[int]:
     return [int(number) for number in re.findall(rf"^{player} (\d+)$", text, re.MULTILINE)]
 
 
-def test_ping_pong_goes_on_across_processes_and_calls(tmp_path):
-    heard = ""
-    for _ in range(2):
-        done = pstore("demo", "ping-pong", "--auto", "1", "game.fs", cwd=tmp_path)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stdout.count("STOPPED PING PONG APP") == 2
-        assert done.stdout.endswith("no number is missing\n")
-        heard += done.stdout
+def test_ping_pong_goes_on_across_processes_and_calls(demos):
+    folder, first = demos["ping-pong"]
+    done = pstore("demo", "ping-pong", "--auto", "1", "game.fs", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for story in (first, done.stdout):
+        assert story.count("STOPPED PING PONG APP") == 2
+        assert story.endswith("no number is missing\n")
+    heard = first + done.stdout
     for player in ("PONGER: PING", "PINGER: PONG"):
         heard_of = sorted(set(numbers(heard, player)))
         assert heard_of == list(range(len(heard_of)))
@@ -238,35 +259,34 @@ def test_ping_pong_with_enter(tmp_path):
     assert "go on with: pstore demo ping-pong game.fs" in rest
 
 
-def test_ping_pong_refuses_the_program_of_somebody_else(tmp_path):
-    pstore("demo", "--seed", "1", "--kills", "0", "--dir", "kept", cwd=tmp_path)
-    done = pstore("demo", "ping-pong", "--auto", "1", "kept/agent.fs", cwd=tmp_path)
+def test_ping_pong_refuses_the_program_of_somebody_else(demos):
+    folder, _ = demos[1, 0]
+    done = pstore("demo", "ping-pong", "--auto", "1", "kept/agent.fs", cwd=folder)
     assert_one_line(done, "kept/agent.fs holds another program")
-    assert_one_line(pstore("demo", "ping-pong", "memory:", cwd=tmp_path), "name a file")
-    assert_one_line(pstore("demo", "ping-pong", "no/game.fs", cwd=tmp_path), "folder", "does not exist")
+    assert_one_line(here("demo", "ping-pong", "memory:", cwd=folder), "name a file")
+    assert_one_line(here("demo", "ping-pong", "no/game.fs", cwd=folder), "folder", "does not exist")
 
 
-def test_ping_pong_on_a_store_in_use(tmp_path):
-    pstore("demo", "ping-pong", "--auto", "0", "game.fs", cwd=tmp_path)
-    with library.open(tmp_path / "game.fs"):
-        done = pstore("demo", "ping-pong", "--auto", "1", "game.fs", cwd=tmp_path)
+def test_ping_pong_on_a_store_in_use(demos):
+    folder, _ = demos["ping-pong"]
+    with library.open(folder / "game.fs"):
+        done = pstore("demo", "ping-pong", "--auto", "1", "game.fs", cwd=folder)
     assert_one_line(done, "game.fs: another process has it open")
 
 
 # -- sets
 
 
-def test_the_set_is_right_with_pstore_and_wrong_with_replay(tmp_path):
-    done = pstore("demo", "set", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    rows = re.findall(r"^  (\w+) +(\d+) +(\d+) +(\d+)(  <- wrong)?$", done.stdout, re.MULTILINE)
+def test_the_set_is_right_with_pstore_and_wrong_with_replay(demos):
+    _, story = demos["set"]
+    rows = re.findall(r"^  (\w+) +(\d+) +(\d+) +(\d+)(  <- wrong)?$", story, re.MULTILINE)
     assert {row[0]: int(row[1]) for row in rows} == sets.PRICES
     assert all(row[1] == row[2] for row in rows)
     wrong = [row for row in rows if row[1] != row[3]]
     assert wrong
     assert all(bool(row[4]) == (row in wrong) for row in rows)
-    assert f"pstore: 0 of 8 values wrong; replay: {len(wrong)}, and no error" in done.stdout
-    assert done.stdout.count("KILLED") == 2
+    assert f"pstore: 0 of 8 values wrong; replay: {len(wrong)}, and no error" in story
+    assert story.count("KILLED") == 2
 
 
 def test_wrong_values_from_pstore_would_be_told(capsys):
