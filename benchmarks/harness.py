@@ -18,6 +18,7 @@ import os
 import platform
 import statistics
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,7 +123,7 @@ def facts() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "python_compiler": platform.python_compiler(),
-        "python_optimised": "--enable-optimizations" in (_config("CONFIG_ARGS") or ""),
+        "python_flags": _optimisation(),
         "free_threading": bool(_config("Py_GIL_DISABLED")),
         "cpu_model": _cpu_model(),
         "cpu_count": os.cpu_count(),
@@ -134,9 +135,13 @@ def facts() -> dict[str, Any]:
 
 
 def _config(name: str) -> Any:
-    import sysconfig
-
     return sysconfig.get_config_var(name)
+
+
+def _optimisation() -> list[str]:
+    """What the build says of optimisation: ``-O3``, ``-flto``; profile guidance cannot be told in every build."""
+    flags = f"{_config('CFLAGS') or ''} {_config('PY_CORE_CFLAGS') or ''} {_config('PY_CORE_LDFLAGS') or ''}".split()
+    return sorted({flag for flag in flags if flag.startswith(("-O", "-flto")) or flag == "-fprofile-use"})
 
 
 def _cpu_model() -> str | None:
