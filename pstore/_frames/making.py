@@ -22,7 +22,6 @@ from typing import Any
 
 from pstore._frames import codes, twins
 from pstore._frames.access import abandon_one
-from pstore._frames.codes import CodeIdentity
 from pstore._frames.stored import stored
 from pstore._frames.twins import Shape
 from pstore.errors import FormatError, RebuildError
@@ -39,13 +38,16 @@ class _Maker:
     Attributes:
         call: the twin's function; calling it gives a frame at the start of the prefix.
         holder: the list from which a created frame takes its state.
-        identity: how the code was found.
+        space, name, value: while the namespace has that value under that name, the code is current (see
+            `codes.CodeIdentity.anchor`).
     """
 
     call: FunctionType
     holder: list[Any]
     mode: str
-    identity: CodeIdentity
+    space: dict[str, Any]
+    name: str
+    value: Any
 
 
 _makers: dict[bytes, _Maker] = {}
@@ -67,14 +69,14 @@ def _maker(key: bytes, encoded: bytes) -> _Maker:
         CodeNotFound, CodeChanged, FormatError: as `codes.find`.
     """
     maker = _makers.get(key)
-    if maker is not None and maker.identity.is_current():
+    if maker is not None and maker.space.get(maker.name) is maker.value:
         return maker
     identity = codes.find(key[:_DIGEST], encoded)
     shape = _shape(key)
     function, holder = function_of_twin(twins.make_twin(identity.code, shape), identity.namespace or {})
     if len(_makers) >= CACHE_LIMIT:
         _makers.clear()
-    maker = _makers[key] = _Maker(function, holder, shape.mode, identity)
+    maker = _makers[key] = _Maker(function, holder, shape.mode, *(identity.anchor or _ALWAYS))
     return maker
 
 
@@ -86,10 +88,10 @@ def _maker_by_value(key: bytes, function: FunctionType) -> _Maker:
             _twins_by_value.clear()
         twin = _twins_by_value[key] = twins.make_twin(function.__code__, _shape(key))
     call, holder = function_of_twin(twin, function.__globals__)
-    return _Maker(call, holder, _shape(key).mode, _BY_VALUE)
+    return _Maker(call, holder, _shape(key).mode, *_ALWAYS)
 
 
-_BY_VALUE = CodeIdentity((lambda: None).__code__, b"", b"", None, None)
+_ALWAYS: tuple[dict[str, Any], str, Any] = ({}, "", None)  # an anchor that holds for ever: of code stored by value
 
 
 def _shape(key: bytes) -> Shape:
@@ -122,14 +124,14 @@ def frame(
 ) -> Any:
     """A suspended generator or coroutine whose code is found by reference, in one phase."""
     maker = _makers.get(key)
-    if maker is None or not maker.identity.is_current():
+    if maker is None or maker.space.get(maker.name) is not maker.value:
         maker = _maker(key, encoded)
     gen = maker.call()
     gen.send(None)
     gen.send(state)
     if name is not None:
         gen.__name__, gen.__qualname__ = name, qualname
-    _load.made.append(gen)
+    _thread.load.made.append(gen)
     return gen
 
 
@@ -160,8 +162,8 @@ def frame_shell_of_function(
 def _shell(maker: _Maker, name: str | None, qualname: str | None) -> Any:
     gen = _named(maker.call(), name, qualname)
     gen.send(None)
-    _load.made.append(gen)
-    _load.empty.add(id(gen))
+    _thread.load.made.append(gen)
+    _thread.load.empty.add(id(gen))
     return gen
 
 
@@ -175,8 +177,8 @@ def fill(gen: Any, state: tuple[Any, ...]) -> None:
 
     Once: in a graph that leads from a frame's own function back to the frame, the state is written twice.
     """
-    if id(gen) in _load.empty:
-        _load.empty.remove(id(gen))
+    if id(gen) in _thread.load.empty:
+        _thread.load.empty.remove(id(gen))
         gen.send(state)
 
 
@@ -212,15 +214,15 @@ def _created(call: FunctionType, holder: list[Any], state: tuple[Any, ...]) -> A
         holder[:] = (state,)
         gen = call()
         holder.clear()
-    _load.made.append(gen)
+    _thread.load.made.append(gen)
     return gen
 
 
 _holding = threading.Lock()
 
 
-class _Load(threading.local):
-    """What only the loads under way in this thread need.
+class _Load:
+    """What only the loads under way in one thread need.
 
     Attributes:
         depth: loads within loads.
@@ -229,38 +231,44 @@ class _Load(threading.local):
         made: the frames.  In a cyclic graph one may be made twice, and the other dropped; when a load fails, all are.
     """
 
+    __slots__ = ("depth", "empty", "made", "under_way")
+
     def __init__(self) -> None:
         self.depth = 0
         self.under_way: dict[int, tuple[Any, Any]] = {}
-        self.made: list[Any] = []
         self.empty: set[int] = set()
+        self.made: list[Any] = []
 
 
-_load = _Load()
+class _Thread(threading.local):
+    def __init__(self) -> None:
+        self.load = _Load()
+
+
+_thread = _Thread()
 
 
 def start_of_load() -> None:
     """Called before every load."""
-    _load.depth += 1
+    _thread.load.depth += 1
 
 
 def end_of_load(failed: bool = False) -> None:
     """Called after every load.  Frames that nobody has, all of them if it failed, are let go without running."""
-    _load.depth -= 1
-    if _load.depth:
+    load = _thread.load
+    load.depth -= 1
+    if load.depth:
         return
-    if _load.under_way:
-        _load.under_way.clear()
-    if _load.empty:
-        _load.empty.clear()
-    made = _load.made
+    if load.under_way:
+        load.under_way.clear()
+    if load.empty:
+        load.empty.clear()
+    made = load.made
     if made:
-        # one reference each: the list's; two: the list's and the loop's
         for gen in made:
             if failed or getrefcount(gen) <= _LOOSE:
                 abandon_one(gen)
         made.clear()
-    gen = None
 
 
 def _loose() -> int:
@@ -328,13 +336,13 @@ def async_frame_of_function(
 def _start_async(call: FunctionType, mode: str) -> Any:
     with no_first_iteration():
         gen = call()
-        _load.made.append(gen)
-        _load.empty.add(id(gen))
+        _thread.load.made.append(gen)
+        _thread.load.empty.add(id(gen))
         _until_yield(gen.asend(None), None)
         if mode in (twins.IN_AWAIT, twins.IN_CLOSE, twins.CLOSED_AT_YIELD):
             driver = gen.asend(None) if mode == twins.IN_AWAIT else gen.aclose()
             driver.send(None)
-            _load.under_way[id(gen)] = (gen, driver)
+            _thread.load.under_way[id(gen)] = (gen, driver)
     return gen
 
 
@@ -363,10 +371,10 @@ def _until_yield(awaitable: Any, value: Any) -> None:
 @stored
 def fill_async(gen: Any, state: tuple[Any, ...]) -> None:
     """Second phase of an async generator; once, as :func:`fill`."""
-    if id(gen) not in _load.empty:
+    if id(gen) not in _thread.load.empty:
         return
-    _load.empty.remove(id(gen))
-    under_way = _load.under_way.get(id(gen))
+    _thread.load.empty.remove(id(gen))
+    under_way = _thread.load.under_way.get(id(gen))
     if under_way is None:
         _until_yield(gen.asend(state), None)
         return
@@ -374,18 +382,18 @@ def fill_async(gen: Any, state: tuple[Any, ...]) -> None:
         under_way[1].send(state)
     except RuntimeError:
         # aclose() says that GeneratorExit was ignored: that is how the stored one came to stand at a yield
-        del _load.under_way[id(gen)]
+        del _thread.load.under_way[id(gen)]
 
 
 @stored
 def driving(gen: Any) -> Any:
     """The awaitable that drives an async generator made in this load, which is suspended in an await."""
     try:
-        return _load.under_way[id(gen)][1]
+        return _thread.load.under_way[id(gen)][1]
     except KeyError:
         raise FormatError("an awaitable drives an async generator that is not suspended in an await") from None
 
 
 def take_driver(gen: Any) -> Any:
     """As :func:`driving`, for a frame rebuilt in memory, once; None when nothing drives it."""
-    return _load.under_way.pop(id(gen), (None, None))[1]
+    return _thread.load.under_way.pop(id(gen), (None, None))[1]

@@ -106,7 +106,7 @@ def loads(data: bytes | bytearray | memoryview) -> Any:
         FormatError: `data` is not pstore's, is damaged, or of another format or Python version.
         CodeNotFound, CodeChanged: code that it refers to is not there, or is other code.
     """
-    if bytes(data[:_BODY]) != HEADER:
+    if data[:_BODY] != HEADER:
         raise _not_ours(bytes(data[:_BODY]))
     body = data[_BODY:] if len(data) <= _KEEP else memoryview(data)[_BODY:]  # copying a little is the faster
     start_of_load()
