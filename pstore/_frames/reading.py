@@ -299,13 +299,22 @@ def _async_mode(gen: Any, awaits: bool, flags: tuple[int, int]) -> str:
 
 
 def _kinds(
-    gen: Any, code: CodeType, twin: twins.Origin | None, slots: tuple[int, ...], values: list[Any], unit: int, handling: bool
+    gen: Any,
+    code: CodeType,
+    twin: twins.Origin | None,
+    slots: tuple[int, ...],
+    values: list[Any],
+    unit: int,
+    handling: bool,
 ) -> tuple[str, tuple[int, ...], tuple[tuple[int, int], ...], tuple[int, ...]]:
     count = len(localsplus_names(code))
     stack = (stack_kinds(code, unit) if handling else None) or VALUE * (len(slots) - count)
     if len(stack) != len(slots) - count:
         raise _refused(gen, f"{len(slots) - count} stack slots where the code has {len(stack)}")
-    kinds, lastis, virtual, skip = [], [], [], []
+    kinds: list[str] = []
+    lastis: list[int] = []
+    virtual: list[tuple[int, int]] = []
+    skip: list[int] = []
     place = -1
     for slot, word in enumerate(slots):
         place += _bound(word)
@@ -327,8 +336,8 @@ def _kinds(
 
 
 def _immutable_iterator(container: Any, index: int) -> Any:
-    iterator = iter(container)
-    iterator.__setstate__(index)  # type: ignore[attr-defined]
+    iterator: Any = iter(container)
+    iterator.__setstate__(index)
     return iterator
 
 

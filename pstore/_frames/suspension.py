@@ -22,7 +22,17 @@ from bytecode import ConcreteBytecode, ConcreteInstr
 
 from pstore._frames.layout import INSTRUCTION_AFTER_YIELD
 
-__all__ = ["AWAIT", "LASTI", "PREVIOUS", "VALUE", "YIELD", "SuspensionPoint", "localsplus_names", "point_at", "stack_kinds"]
+__all__ = [
+    "AWAIT",
+    "LASTI",
+    "PREVIOUS",
+    "VALUE",
+    "YIELD",
+    "SuspensionPoint",
+    "localsplus_names",
+    "point_at",
+    "stack_kinds",
+]
 
 VALUE, PREVIOUS, LASTI = "v", "p", "l"
 
@@ -99,9 +109,7 @@ class _Flow:
         self.before: dict[int, str] = {}
 
     def kinds_at(self, unit: int) -> str | None:
-        wanted = next(
-            at for at, instruction in self.instructions if at + instruction.size // _UNIT - 1 == unit
-        )
+        wanted = next(at for at, instruction in self.instructions if at + instruction.size // _UNIT - 1 == unit)
         self._follow([(0, "")])
         return self.before.get(wanted)
 

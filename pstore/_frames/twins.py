@@ -18,8 +18,8 @@ Stack slots that handlers own are made by the interpreter itself: ``PUSH_EXC_INF
 and makes the given one the handled one; a tagged *lasti* (3.14+) is pushed when the prefix raises inside a row with the
 lasti flag, at an instruction that has the position of the original one.  Up to 3.13 a lasti is a plain int constant.
 
-Sources: ``Python/bytecodes.c``, ``InternalDocs/exception_handling.md``, ``InternalDocs/code_objects.md`` (location table)
-of 3.11-3.15.
+Sources: ``Python/bytecodes.c``, ``InternalDocs/exception_handling.md``, ``InternalDocs/code_objects.md`` (the location
+table) of 3.11-3.15.
 """
 
 from __future__ import annotations
