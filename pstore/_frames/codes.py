@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pstore._frames import names
-from pstore.errors import CodeChanged, CodeNotFound, FormatError
+from pstore.errors import CodeChanged, FormatError
 
 __all__ = ["CodeIdentity", "digests", "find", "identify", "identify_value", "namesakes", "nested"]
 
@@ -104,8 +104,9 @@ def _canonical(value: Any) -> bytes:
     if kind is slice:
         return b"slice" + _canonical((value.start, value.stop, value.step))
     if kind is types.CodeType:
-        inner = digests(value)
-        return b"code:" + value.co_name.encode() + b"".join(inner[part] for part in sorted(inner))
+        code: types.CodeType = value
+        inner = digests(code)
+        return b"code:" + code.co_name.encode() + b"".join(inner[part] for part in sorted(inner))
     if isinstance(value, enum.Enum):
         return f"{kind.__qualname__}.{value.name};".encode()
     # A default that is an object: its own state is data, only its kind is code.
@@ -227,9 +228,7 @@ def _by_value(code: types.CodeType) -> CodeIdentity:
     return CodeIdentity(code, encoded, _digest(encoded), None, None)
 
 
-def _encode(
-    code: types.CodeType, module: str, position: int, parts: dict[str, bytes], value: bytes | None
-) -> bytes:
+def _encode(code: types.CodeType, module: str, position: int, parts: dict[str, bytes], value: bytes | None) -> bytes:
     source = _source(code)
     return pickle.dumps(
         (FORMAT, MAGIC, module, code.co_qualname, position, code.co_varnames, parts, source, value), protocol=5
