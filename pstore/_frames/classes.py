@@ -162,7 +162,17 @@ def _reduce_enum(cls: Any) -> tuple[Any, ...]:
     attributes = {name: value for name, value in vars(cls).items() if name not in generated and not _is_member(value)}
     boundary = getattr(cls, "_boundary_", None)
     arguments = (cls.__bases__, cls.__name__, cls.__qualname__, cls.__module__, members, boundary)
-    return enum_by_value, arguments, (attributes, ()), None, None, set_class
+    own = {name: more for name, member in cls.__members__.items() if name == member._name_ and (more := _own(member))}
+    return enum_by_value, arguments, (attributes, own), None, None, set_enum
+
+
+# Set by EnumMeta on every member.
+_OF_MEMBERS = frozenset({"_value_", "_name_", "_sort_order_", "__objclass__"})
+
+
+def _own(member: Any) -> dict[str, Any]:
+    """What a member's own ``__new__`` or ``__init__`` has set on it."""
+    return {name: value for name, value in vars(member).items() if name not in _OF_MEMBERS}
 
 
 def _is_member(value: Any) -> bool:
@@ -180,6 +190,15 @@ def enum_by_value(
         made[member] = value
     keywords = {"boundary": boundary} if boundary is not None and issubclass(bases[-1], enum.Flag) else {}
     return type(bases[-1]).__new__(type(bases[-1]), name, bases, made, **keywords)
+
+
+@stored
+def set_enum(cls: Any, state: tuple[dict[str, Any], dict[str, dict[str, Any]]]) -> None:
+    """Second phase of an enumeration: its attributes, and those of its members."""
+    attributes, own = state
+    set_class(cls, (attributes, ()))
+    for name, more in own.items():
+        vars(cls._member_map_[name]).update(more)
 
 
 # ---------------------------------------------------------------- single objects that are told apart by identity

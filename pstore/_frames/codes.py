@@ -261,6 +261,8 @@ def find(digest: bytes, encoded: bytes) -> CodeIdentity:
     """
     known = _found.get(digest)
     if known is None or not known.is_current():
+        if _digest(encoded) != digest:
+            raise FormatError("a code reference is damaged: it is not what its digest says")
         known = _found[digest] = _decode(digest, encoded)
     return known
 

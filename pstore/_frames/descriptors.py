@@ -203,6 +203,11 @@ def system_random() -> Any:
     return random.SystemRandom()
 
 
+def _reduce_random(obj: Any) -> Any:
+    # the generator behind random.random(): its bound methods are met as functions of the module
+    return (names.by_name, ("random", "_inst")) if obj is random._inst else NotImplemented
+
+
 def _reduce_system_random(obj: Any) -> Any:
     more = vars(obj).keys() - {"gauss_next"}
     if more:
@@ -274,6 +279,7 @@ REDUCERS: dict[type, Callable[[Any], Any]] = {
     super: _reduce_super,
     type(functools.cmp_to_key(lambda one, other: 0)): _reduce_comparison_key,
     struct.Struct: _reduce_struct,
+    random.Random: _reduce_random,
     random.SystemRandom: _reduce_system_random,
     io.TextIOWrapper: _reduce_text_stream,
     type(os.environ): _reduce_environment,

@@ -77,10 +77,20 @@ def reduce_exception(error: BaseException) -> tuple[Any, ...]:
         if isinstance(reduced, tuple):
             make, arguments, state, *_ = (*reduced, None)
             return exception_by, (make, arguments), (state, links), None, None, set_exception_by
-    arguments = (error.message, list(error.exceptions)) if isinstance(error, BaseExceptionGroup) else error.args
-    args = error.args if kind.group and error.args != arguments else None
+    arguments, args = _arguments(error)
     state = (dict(own) if own else None, fields or None, slots or None, *links, args)
     return exception, (type(error), arguments), state, None, None, set_exception
+
+
+def _arguments(error: BaseException) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
+    """What to call the built-in ``__new__`` with, and the args where that does not set them."""
+    if isinstance(error, OSError):
+        # its __new__ picks a subclass by errno, takes the filename out of args, and sets none if __init__ is the user's
+        return (), error.args or None
+    if not isinstance(error, BaseExceptionGroup):
+        return error.args, None
+    arguments = (error.message, list(error.exceptions))
+    return arguments, error.args if error.args != arguments else None
 
 
 _UNSET = object()
