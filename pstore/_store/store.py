@@ -20,6 +20,7 @@ checksum is wrong is never loaded; nothing here runs user code other than the un
 from __future__ import annotations
 
 import os
+import sys
 import zlib
 from collections.abc import Iterable
 from types import TracebackType
@@ -108,7 +109,7 @@ class Store:
         storage = open_storage(uri_or_storage, read_only=read_only)
         self._manager = TransactionManager(explicit=True)
         try:
-            self._db = ZODB.DB(storage)
+            self._db = ZODB.DB(storage, large_record_size=sys.maxsize)  # the graph is one record, however large
             self._connection = self._db.open(self._manager)
         except BaseException as error:
             storage.close()

@@ -71,6 +71,11 @@ def test_persisting_what_did_not_change_writes_nothing(path):
         assert store.persist("changed") > tid
 
 
+def test_a_large_graph_is_stored_without_a_warning(path):
+    """ZODB would warn of a large record; the graph is one record."""
+    filled(path, data=bytes(17 << 20))
+
+
 def test_a_refused_persist_changes_nothing(path):
     with Store(filled(path, a=1)) as store:
         tid = store.tid
