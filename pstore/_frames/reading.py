@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gc
 import opcode
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import AsyncGeneratorType, CodeType, CoroutineType, FunctionType, GeneratorType
@@ -247,7 +248,7 @@ def _make_plan(
     identity = identify(code, _namespace(referents))
     key = identity.digest + shape.encode()
     tail = handling == 1
-    first = -(len(values) + tail) if values or tail else len(referents)
+    first = -(len(values) + tail) or sys.maxsize  # none at all, however many other things it refers to
     last = -1 if tail else None
     return Plan(identity, shape, key, (key, identity.encoded), first, last, virtual, skip, kind)
 

@@ -97,3 +97,18 @@ def test_handling_or_not():
         next(original)
         copy = pstore.loads(pstore.dumps(original))
         assert copy.throw(RuntimeError()) == original.throw(RuntimeError()) == ("KeyError" if fails else "NoneType")
+
+
+def test_no_slots_and_a_frame_object_or_not():
+    """A frame without any slot is that also when something else has come to belong to it."""
+
+    def gen():
+        yield 1
+        yield 2
+
+    for looked_at in (False, True, False):
+        original = gen()
+        next(original)
+        if looked_at:
+            assert original.gi_frame is not None
+        assert next(pstore.loads(pstore.dumps(original))) == 2
