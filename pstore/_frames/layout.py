@@ -14,7 +14,7 @@ Layout of a generator object (the same for coroutines and async generators), wor
     base-80   4 bytes: hooks inited, closed,     base-88
               running async, frame state
     base-72   start of the embedded frame        base-80
-    base-24   frame object                       base-32
+    base-24   frame object (from 3.12 on)        base-32
     base-16   instruction pointer                base-24
     base-8    int: slots in use                  base-16   pointer to the first free slot
 
@@ -79,7 +79,7 @@ unpack_head = struct.Struct(_format).unpack_from
 """Read the fixed words before the slots: ``unpack_head(memory, base - HEAD_SIZE)``.
 
 Gives: addresses of name, qualname and handled exception (0: none), then hooks inited, closed, running async, frame
-state (CPython's own number), address of the frame object (0: nobody has asked for it), the instruction pointer, and the
+state (CPython's own number), address of the frame object (0: nobody has asked for it; no use on 3.11), the instruction pointer, and the
 raw stack top (see :func:`slots_in_use`).
 """
 

@@ -39,7 +39,17 @@ from pstore._frames.layout import (
     slots_in_use,
     unpack_head,
 )
-from pstore._frames.suspension import AWAIT, LASTI, PREVIOUS, VALUE, YIELD, localsplus_names, point_at, stack_kinds
+from pstore._frames.suspension import (
+    AWAIT,
+    LASTI,
+    PREVIOUS,
+    VALUE,
+    YIELD,
+    SuspensionPoint,
+    localsplus_names,
+    point_at,
+    stack_kinds,
+)
 from pstore._frames.twins import ABSENT, Shape
 from pstore.errors import UnsupportedFrame
 
@@ -100,6 +110,7 @@ class Point:
         name, qualname: addresses of the code's names, which its frames have unless they were renamed.
         count: slots in use.
         plans: pattern of the slots -> plan.
+        at, stack: what the analysis of the code says of it, once it was asked for.
         locals: function that reads the words of the local slots.
         plain: the plan for frames here that have every local bound and handle no exception, once there was one, if all
             that is on the stack is what is awaited: then there is no more to look at than the locals.
@@ -113,6 +124,8 @@ class Point:
     locals: Any
     plans: dict[Any, Plan] = field(default_factory=dict)
     plain: Plan | None = None
+    at: SuspensionPoint | None = None
+    stack: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +256,10 @@ def _make_plan(
     code = twin.code if twin else point.code
     values = _match(gen, referents, slots, handling)
     unit, ordinal, mode, kind = _place(gen, code, point, twin, flags, created)
-    kinds, lastis, virtual, skip = _kinds(gen, code, twin, slots, values, unit, handling == 2)
+    if handling == 2 and point.stack is None:
+        point.stack = stack_kinds(code, unit)
+    stack = point.stack if handling == 2 else None
+    kinds, lastis, virtual, skip = _kinds(gen, code, twin, slots, values, stack)
     shape = Shape(unit, ordinal, mode, kinds, lastis, handling == 2)
     identity = identify(code, _namespace(referents))
     key = identity.digest + shape.encode()
@@ -284,7 +300,9 @@ def _place(
         if code.co_code[2 * unit] != _RETURN_GENERATOR:
             raise _refused(gen, f"it is to start at code unit {unit}, where no generator is made")
         return unit, -1, twins.CREATED, YIELD
-    at = point_at(code, (unit + after) * 2)
+    if point.at is None:
+        point.at = point_at(code, (unit + after) * 2)
+    at = point.at
     if at is None:
         raise _refused(gen, f"it is suspended at code unit {unit}, where there is no yield")
     return unit, at.ordinal, twins.SUSPENDED if flags is None else _async_mode(gen, at.kind != YIELD, flags), at.kind
@@ -305,11 +323,10 @@ def _kinds(
     twin: twins.Origin | None,
     slots: tuple[int, ...],
     values: list[Any],
-    unit: int,
-    handling: bool,
+    stack: str | None,
 ) -> tuple[str, tuple[int, ...], tuple[tuple[int, int], ...], tuple[int, ...]]:
     count = len(localsplus_names(code))
-    stack = (stack_kinds(code, unit) if handling else None) or VALUE * (len(slots) - count)
+    stack = stack or VALUE * (len(slots) - count)
     if len(stack) != len(slots) - count:
         raise _refused(gen, f"{len(slots) - count} stack slots where the code has {len(stack)}")
     kinds: list[str] = []

@@ -51,7 +51,7 @@ def _named(function: Any) -> bytes:
 
 
 # Looking up a function by its name, and checking it, takes longer than all else about a small frame.  So what C pickle
-# writes begins with the one function that is called again and again, in the reader's memo; the writer's memo has it too.
+# writes begins with the one function that is called again and again, in the reader's memo; the writer's has it too.
 _PROTO = pickle.PROTO + bytes((_PROTOCOL,))
 _START = HEADER + _PROTO + _named(frame) + pickle.MEMOIZE + pickle.POP
 _MEMO = {id(frame): (0, frame)}
