@@ -79,8 +79,8 @@ unpack_head = struct.Struct(_format).unpack_from
 """Read the fixed words before the slots: ``unpack_head(memory, base - HEAD_SIZE)``.
 
 Gives: addresses of name, qualname and handled exception (0: none), then hooks inited, closed, running async, frame
-state (CPython's own number), address of the frame object (0: nobody has asked for it; no use on 3.11), the instruction pointer, and the
-raw stack top (see :func:`slots_in_use`).
+state (CPython's own number), address of the frame object (0: nobody has asked for it; of no use on 3.11), the
+instruction pointer, and the raw stack top (see :func:`slots_in_use`).
 """
 
 
