@@ -20,7 +20,12 @@ module          owns
 `classes`       classes by name and by value
 `exceptions`    exceptions with their chain and traceback
 `awaitables`    asend(), athrow(), aclose(), anext() objects, coroutine wrappers
+`subclasses`    instances of subclasses of built-in containers
 `iterators`     built-in iterators; `containers`: those of dict, set, deque; `standins`: helpers of both
+`itertool`      itertools; `combinatorics`, `sharing` (tee, groupby): parts of it
+`views`         views, weak references (`weak`), match objects (`matches`), contexts (`contexts`), descriptors
+                (`descriptors`), type parameters (`typeparams`)
+`describe`      words for where a frame stands and what its slots are called
 `reducers`      the table of them all
 `stored`        the names that stored bytes call
 ==============  =====================================================================================================

@@ -23,7 +23,7 @@ from typing import Any
 from pstore._frames import codes, twins
 from pstore._frames.access import abandon_one
 from pstore._frames.stored import stored
-from pstore._frames.twins import Shape
+from pstore._frames.twins import Shape, problem_with
 from pstore.errors import FormatError, RebuildError
 
 __all__ = ["driving", "end_of_load", "function_of_twin", "make", "no_first_iteration", "start_of_load", "take_driver"]
@@ -72,7 +72,7 @@ def _maker(key: bytes, encoded: bytes) -> _Maker:
     if maker is not None and maker.space.get(maker.name) is maker.value:
         return maker
     identity = codes.find(key[:_DIGEST], encoded)
-    shape = _shape(key)
+    shape = _shape(key, identity.code)
     function, holder = function_of_twin(twins.make_twin(identity.code, shape), identity.namespace or {})
     if len(_makers) >= CACHE_LIMIT:
         _makers.clear()
@@ -86,19 +86,24 @@ def _maker_by_value(key: bytes, function: FunctionType) -> _Maker:
     if twin is None:
         if len(_twins_by_value) >= CACHE_LIMIT:
             _twins_by_value.clear()
-        twin = _twins_by_value[key] = twins.make_twin(function.__code__, _shape(key))
+        twin = _twins_by_value[key] = twins.make_twin(function.__code__, _shape(key, function.__code__))
     call, holder = function_of_twin(twin, function.__globals__)
-    return _Maker(call, holder, _shape(key).mode, *_ALWAYS)
+    return _Maker(call, holder, Shape.decode(key[_DIGEST:]).mode, *_ALWAYS)
 
 
 _ALWAYS: tuple[dict[str, Any], str, Any] = ({}, "", None)  # an anchor that holds for ever: of code stored by value
 
 
-def _shape(key: bytes) -> Shape:
+def _shape(key: bytes, code: CodeType) -> Shape:
+    """The shape in a key, held against the code: a damaged one would make the interpreter read what is not there."""
     try:
-        return Shape.decode(key[_DIGEST:])
+        shape = Shape.decode(key[_DIGEST:])
     except ValueError as error:
         raise FormatError(f"the place of a stored frame is damaged: {error}") from error
+    problem = problem_with(code, shape)
+    if problem is not None:
+        raise FormatError(f"the place of a stored frame of {code.co_qualname}() is damaged: {problem}")
+    return shape
 
 
 def make(maker_call: FunctionType, holder: list[Any], mode: str, state: tuple[Any, ...]) -> Any:
@@ -225,16 +230,16 @@ class _Load:
     """What only the loads under way in one thread need.
 
     Attributes:
-        depth: loads within loads.
+        marks: for each load under way, one within the other, how many frames were made before it.
         under_way: id of an async generator made in this load -> (itself, the awaitable that drives it).
         empty: ids of shells that were not filled yet; `made` keeps them alive.
         made: the frames.  In a cyclic graph one may be made twice, and the other dropped; when a load fails, all are.
     """
 
-    __slots__ = ("depth", "empty", "made", "under_way")
+    __slots__ = ("empty", "made", "marks", "under_way")
 
     def __init__(self) -> None:
-        self.depth = 0
+        self.marks: list[int] = []
         self.under_way: dict[int, tuple[Any, Any]] = {}
         self.empty: set[int] = set()
         self.made: list[Any] = []
@@ -250,23 +255,27 @@ _thread = _Thread()
 
 def start_of_load() -> None:
     """Called before every load."""
-    _thread.load.depth += 1
+    load = _thread.load
+    load.marks.append(len(load.made))
 
 
 def end_of_load(failed: bool = False) -> None:
     """Called after every load.  Frames that nobody has, all of them if it failed, are let go without running."""
     load = _thread.load
-    load.depth -= 1
-    if load.depth:
+    mark = load.marks.pop()
+    made = load.made
+    if failed:
+        for gen in made[mark:]:
+            abandon_one(gen)
+    if load.marks:
         return
     if load.under_way:
         load.under_way.clear()
     if load.empty:
         load.empty.clear()
-    made = load.made
     if made:
         for gen in made:
-            if failed or getrefcount(gen) <= _LOOSE:
+            if getrefcount(gen) <= _LOOSE:
                 abandon_one(gen)
         made.clear()
 

@@ -17,6 +17,7 @@ from pstore._frames import (
     functions,
     iterators,
     itertool,
+    subclasses,
     views,
 )
 
@@ -51,6 +52,8 @@ def _find(cls: type) -> Reducer | None:
         return exceptions.reduce_exception
     if issubclass(cls, itertool.BASES):
         return itertool.refuse_subclass
+    if cls.__flags__ & 1 << 9:  # Py_TPFLAGS_HEAPTYPE: made in Python
+        return subclasses.reducer_for(cls)
     return None
 
 

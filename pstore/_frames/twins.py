@@ -25,6 +25,7 @@ table) of 3.11-3.15.
 from __future__ import annotations
 
 import dis
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import CodeType, FunctionType
@@ -32,11 +33,11 @@ from typing import Any
 
 from bytecode import ConcreteInstr
 
-from pstore._frames.layout import STACK_REFERENCES, VERSION
+from pstore._frames.layout import INSTRUCTION_AFTER_YIELD, STACK_REFERENCES, VERSION
 from pstore._frames.locations import at_position, handler_row, handler_rows, no_location, step_back
-from pstore._frames.suspension import LASTI, PREVIOUS, VALUE, localsplus_names
+from pstore._frames.suspension import LASTI, PREVIOUS, VALUE, localsplus_names, point_at, stack_kinds
 
-__all__ = ["ABSENT", "Origin", "Shape", "function_of", "make_twin", "origin_of", "original_code"]
+__all__ = ["ABSENT", "Origin", "Shape", "function_of", "make_twin", "origin_of", "original_code", "problem_with"]
 
 ABSENT = "n"
 """Kind of a slot that is NULL."""
@@ -77,6 +78,30 @@ class Shape:
         unit, ordinal, mode, kinds, lastis, handling = encoded.decode().split(".")
         values = tuple(int(value) for value in lastis.split(",") if value)
         return cls(int(unit), int(ordinal), mode, kinds, values, handling == "1")
+
+
+def problem_with(code: CodeType, shape: Shape) -> str | None:
+    """What keeps frames of `code` from having that shape; None if nothing does."""
+    count = len(localsplus_names(code))
+    local, stack = shape.kinds[:count], shape.kinds[count:]
+    if len(local) < count or set(local) - {VALUE, ABSENT} or set(stack) - {VALUE, ABSENT, PREVIOUS, LASTI}:
+        return "its slots"
+    if shape.mode == CREATED:
+        starts = code.co_code[2 * shape.unit : 2 * shape.unit + 1] == bytes((dis.opmap["RETURN_GENERATOR"],))
+        return None if starts and shape.ordinal == -1 and not shape.handling else "where it starts"
+    is_async = bool(code.co_flags & inspect.CO_ASYNC_GENERATOR)
+    if shape.mode not in ((AT_YIELD, IN_AWAIT, IN_CLOSE, CLOSED_AT_YIELD) if is_async else (SUSPENDED,)):
+        return "its mode"
+    at = point_at(code, 2 * (shape.unit + INSTRUCTION_AFTER_YIELD))
+    if at is None or at.ordinal != shape.ordinal:
+        return "where it stands"
+    expected = stack_kinds(code, shape.unit)
+    if expected is None or len(expected) != len(stack):
+        return "its stack"
+    owned = [kind if kind in (PREVIOUS, LASTI) else VALUE for kind in stack]
+    if owned != list(expected) or shape.handling != (PREVIOUS in stack) or len(shape.lastis) != stack.count(LASTI):
+        return "its handlers"
+    return None if all(0 <= lasti < len(code.co_code) // 2 for lasti in shape.lastis) else "where it raised"
 
 
 @dataclass(slots=True)

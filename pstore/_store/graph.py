@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+import types
 from importlib.machinery import ModuleSpec
 from typing import Any
 
@@ -117,7 +118,11 @@ def loads(data: bytes | bytearray | memoryview) -> Any:
         return loaded
     except PstoreError:
         raise
-    except (ModuleNotFoundError, AttributeError) as error:
+    except ModuleNotFoundError as error:
+        raise CodeNotFound("what the bytes name", str(error)) from error
+    except AttributeError as error:
+        if not isinstance(error.obj, types.ModuleType) and not str(error).startswith("Can't"):
+            raise RebuildError(f"AttributeError: {error}") from error  # of the user's own code
         raise CodeNotFound("what the bytes name", str(error)) from error
     except (pickle.UnpicklingError, EOFError, IndexError, KeyError, UnicodeDecodeError, OverflowError) as error:
         raise FormatError(f"damaged or cut short: {error or type(error).__name__}") from error
