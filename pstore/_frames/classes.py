@@ -38,25 +38,17 @@ _NOT_STORED = frozenset({"__dict__", "__weakref__", "_abc_impl", "__annotations_
 
 def reduce_class(cls: type) -> Any:
     """Reduce a class: by name where there is a way to it, else by value."""
-    module, qualname = cls.__module__, cls.__qualname__
-    if names.is_importable(cls, module, qualname):
-        if module != "__main__":
-            return NotImplemented  # pickle's own way: by name
-        main = names.main_name()
-        if main is not None:
-            return names.by_name, (main, qualname)
-    elif not cls.__flags__ & _HEAP_TYPE:  # built in
+    found = names.reference(cls, cls.__module__, cls.__qualname__)
+    if found is not None:
+        return found
+    if not cls.__flags__ & _HEAP_TYPE:  # built in
         return _reduce_built_in(cls)
-    if cls in (type(None), type(NotImplemented), type(...)):
-        return NotImplemented
     return _reduce_enum(cls) if isinstance(cls, enum.EnumMeta) else _by_value(cls)
 
 
 def _reduce_built_in(cls: type) -> Any:
     if cls in _NAME_OF_TYPE:
         return named_type, (_NAME_OF_TYPE[cls],)
-    if cls in (type(None), type(NotImplemented), type(...)):
-        return NotImplemented
     raise UnsupportedValue("type", f"no module leads to the built-in type {cls.__qualname__}", "")
 
 

@@ -239,12 +239,9 @@ def _reduce_cached_function(obj: Any) -> Any:
 
 
 def _by_name(obj: Any, module: str, path: str, remedy: str) -> Any:
-    if names.is_importable(obj, module, path):
-        if module != "__main__":
-            return NotImplemented
-        main = names.main_name()
-        if main is not None:
-            return names.by_name, (main, path)
+    found = names.reference(obj, module, path)
+    if found is not None:
+        return found
     raise refuse(obj, f"{module}.{path} does not lead to it", remedy)
 
 

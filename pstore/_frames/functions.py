@@ -30,14 +30,8 @@ __all__ = ["REDUCERS"]
 
 
 def _reduce_function(function: types.FunctionType) -> Any:
-    module, qualname = function.__module__, function.__qualname__
-    if names.is_importable(function, module, qualname):
-        if module != "__main__":
-            return NotImplemented  # pickle's own way: by name
-        main = names.main_name()
-        if main is not None:
-            return names.by_name, (main, qualname)
-    return _by_value(function)
+    found = names.reference(function, function.__module__, function.__qualname__)
+    return _by_value(function) if found is None else found
 
 
 def _by_value(function: types.FunctionType) -> tuple[Any, ...]:

@@ -108,6 +108,20 @@ def is_importable(obj: Any, module: str | None, qualname: str) -> bool:
     return loaded is not None and "<" not in qualname and attribute_path(loaded, qualname.split(".")) is obj
 
 
+def reference(obj: Any, module: str | None, qualname: str) -> Any:
+    """The reduce value that stores `obj` by name; None where no name leads to it.
+
+    NotImplemented leaves it to pickle, whose own way is by name as well; but an object of the main module is stored
+    under the name by which another process finds that.
+    """
+    if not is_importable(obj, module, qualname):
+        return None
+    if module != "__main__":
+        return NotImplemented
+    main = main_name()
+    return None if main is None else (by_name, (main, qualname))
+
+
 @stored
 def by_name(module: str, qualname: str) -> Any:
     """The object of that name in a module; the stored form of functions and classes of the main module.

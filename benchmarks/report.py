@@ -1,0 +1,113 @@
+"""The README's numbers, from committed results alone: ``python -m benchmarks.report`` prints the section.
+
+Owns: the tables.  ``results/tests-X.Y.json`` has the counts of the corpus, of CPython's own suites under recapture and of
+the fuzzer (``python -m benchmarks.report collect FOLDER`` makes them from what those commands wrote);
+``results/frames-X.Y.json`` the cost.  A test holds the README to what this prints.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+VERSIONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
+COSTS = {
+    "ten_locals": "frame of 10 locals",
+    "await_chain_10": "await chain of 10",
+    "list_1000": "frame with a list of 1,000 ints",
+}
+
+
+def collect(folder: Path) -> None:
+    """Write the counts of ``{shared,own,suites,fuzz}-X.Y.json`` in a folder as results."""
+    for version in VERSIONS:
+        counts = {
+            "python": read(folder / f"suites-{version}.json")["python"],
+            "corpus": corpus_counts(read(folder / f"own-{version}.json")),
+            "first_corpus": corpus_counts(read(folder / f"shared-{version}.json")),
+            "suites": suite_counts(read(folder / f"suites-{version}.json")),
+            "fuzz": fuzz_counts(read(folder / f"fuzz-{version}.json")),
+        }
+        (RESULTS / f"tests-{version}.json").write_text(json.dumps(counts, indent=1) + "\n")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A JSON file."""
+    data: dict[str, Any] = json.loads(path.read_text())
+    return data
+
+
+def corpus_counts(data: dict[str, Any]) -> dict[str, int]:
+    """Programs, points, and programs that are right at every point in every mode."""
+    results = data["results"].values()
+    right = [all(v == "ok" for mode in r["modes"].values() for v in mode.values()) for r in results]
+    return {"programs": len(right), "points": sum(r["points"] for r in results), "passed": sum(right)}
+
+
+def suite_counts(data: dict[str, Any]) -> dict[str, int]:
+    """Tests, passed, failed, excluded, and suspensions that were recaptured."""
+    suites = data["suites"]
+    return {
+        "tests": sum(s["in_baseline"] for s in suites),
+        "passed": sum(s["passed"] for s in suites),
+        "failed": sum(len(s["failed"]) for s in suites),
+        "excluded": sum(len(s["excluded"]) for s in suites),
+        "excluded_examples": sum(len(s["excluded_examples"]) for s in suites),
+        "recaptured": sum(s["suspended"] for s in suites),
+    }
+
+
+def fuzz_counts(data: dict[str, Any]) -> dict[str, int]:
+    """Seed, programs, points and mismatches."""
+    return {key: data[key] for key in ("seed", "programs", "points", "mismatches")}
+
+
+def section() -> str:
+    """The Markdown of the README."""
+    tests = {version: read(RESULTS / f"tests-{version}.json") for version in VERSIONS}
+    frames = {version: read(RESULTS / f"frames-{version}.json")["benchmarks"] for version in VERSIONS}
+    rows = [["", *VERSIONS], ["---"] * 6]
+    rows.append(["programs stored at every suspension, right in every mode (points)", *corpus_row(tests)])
+    rows.append(["tests of CPython, every suspended frame rebuilt in place: passed", *suites_row(tests)])
+    rows.append(["excluded: compares a frame's code object", *excluded_row(tests)])
+    rows.append(["suspensions rebuilt in them", *(f"{t['suites']['recaptured']:,}" for t in tests.values())])
+    rows.append(["random programs, suspended everywhere (points): mismatches", *fuzz_row(tests)])
+    for name, title in COSTS.items():
+        rows.append([f"dump / load over `pickle`, {title}", *(cost(frames[version][name]) for version in VERSIONS)])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def corpus_row(tests: dict[str, Any]) -> list[str]:
+    """Passed of all, with the points."""
+    both = [(t["corpus"], t["first_corpus"]) for t in tests.values()]
+    sums = [{key: a[key] + b[key] for key in a} for a, b in both]
+    return [f"{s['passed']} of {s['programs']} ({s['points']:,})" for s in sums]
+
+
+def suites_row(tests: dict[str, Any]) -> list[str]:
+    """Passed of all."""
+    return [f"{t['suites']['passed']} of {t['suites']['tests']}" for t in tests.values()]
+
+
+def excluded_row(tests: dict[str, Any]) -> list[str]:
+    """Whole tests, and single examples of doctests."""
+    return [f"{t['suites']['excluded']} + {t['suites']['excluded_examples']} lines" for t in tests.values()]
+
+
+def fuzz_row(tests: dict[str, Any]) -> list[str]:
+    """Programs, points, mismatches."""
+    return [f"{t['fuzz']['programs']:,} ({t['fuzz']['points']:,}): {t['fuzz']['mismatches']}" for t in tests.values()]
+
+
+def cost(result: dict[str, Any]) -> str:
+    """Ratios of minima."""
+    return f"{result['dump_ratio']:.1f} / {result['load_ratio']:.1f}"
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["collect"]:
+        collect(Path(sys.argv[2]))
+    print(section())
