@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.report import section
 from tests.processes import ROOT, python
 from tests.readme.limits import LIMITS, table
 
@@ -27,6 +28,10 @@ def test_limit(row):
 
 def test_the_table_of_limits_is_that_of_the_tests():
     assert table() in README, "run: python -m tests.readme.limits"
+
+
+def test_the_numbers_are_those_of_the_committed_results():
+    assert section() in README, "run: python -m benchmarks.report"
 
 
 def test_every_path_in_the_map_exists():
