@@ -25,6 +25,7 @@ def test_same_seed_same_program():
     assert [seeded_program(1, n) for n in range(20)] == [seeded_program(1, n) for n in range(20)]
 
 
+@pytest.mark.filterwarnings("ignore:'(return|break|continue)' in a 'finally' block:SyntaxWarning")  # legal, from 3.14 on
 @pytest.mark.parametrize("version", [(3, 11)])
 def test_programs_of_older_pythons_stay_legal(version):
     for n in range(100):
