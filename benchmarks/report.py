@@ -1,8 +1,8 @@
 """The README's numbers, from committed results alone: ``python -m benchmarks.report`` prints the section.
 
-Owns: the tables.  ``results/tests-X.Y.json`` has the counts of the corpus, of CPython's own suites under recapture and of
-the fuzzer (``python -m benchmarks.report collect FOLDER`` makes them from what those commands wrote);
-``results/frames-X.Y.json`` the cost.  A test holds the README to what this prints.
+Owns: the tables.  ``results/tests-X.Y.json`` has the counts of the corpus, of CPython's suites under recapture and of the
+fuzzer (``python -m benchmarks.report collect FOLDER`` makes them from what those commands wrote); ``frames-X.Y.json`` the
+cost.  A test holds the README to what this prints.
 """
 
 from __future__ import annotations
