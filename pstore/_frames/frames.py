@@ -43,22 +43,15 @@ def _reduce(gen: Any) -> tuple[Any, ...]:
 
 
 def reduce_in_two_phases(gen: Any) -> tuple[Any, ...]:
-    """Reduce a generator or coroutine so that it can be referred to before its state is written."""
+    """Reduce a frame of any kind so that it can be referred to before its state is written."""
     make, arguments, values, names = _parts(gen)
     if values is None:
         return make, arguments
-    if make in _ONE_PHASE:
+    phases = making.TWO_PHASES.get(make)
+    if phases is None:  # not started: it is made with its state
         return make, (*arguments, values, *names)
-    return making.IN_TWO_PHASES[make], (*arguments, *names), values, None, None, making.fill
-
-
-def _reduce_async(gen: Any) -> tuple[Any, ...]:
-    make, arguments, values, names = _parts(gen)
-    if values is None:
-        return make, arguments
-    if make in _ONE_PHASE:
-        return make, (*arguments, values, *names)
-    return make, (*arguments, *names), values, None, None, making.fill_async
+    shell, fill = phases
+    return shell, (*arguments, *names), values, None, None, fill
 
 
 def _parts(gen: Any) -> tuple[Any, tuple[Any, ...], tuple[Any, ...] | None, tuple[str, ...]]:
@@ -86,14 +79,13 @@ _MAKERS: dict[tuple[str, bool], Any] = {
     ("async", False): making.async_frame,
     ("async", True): making.async_frame_of_function,
 }
-_ONE_PHASE = (making.created, making.created_of_function)
 
 
 def _function(gen: Any) -> FunctionType:
     return next(value for value in gc.get_referents(gen) if type(value) is FunctionType)
 
 
-REDUCERS = {GeneratorType: _reduce, CoroutineType: _reduce, AsyncGeneratorType: _reduce_async}
+REDUCERS = {GeneratorType: _reduce, CoroutineType: _reduce, AsyncGeneratorType: reduce_in_two_phases}
 
 
 # ---------------------------------------------------------------- in memory

@@ -73,7 +73,8 @@ def _maker(key: bytes, encoded: bytes) -> _Maker:
         return maker
     identity = codes.find(key[:_DIGEST], encoded)
     shape = _shape(key, identity.code)
-    function, holder = function_of_twin(twins.make_twin(identity.code, shape), identity.namespace or {})
+    assert identity.namespace is not None  # code found by reference has its namespace with it
+    function, holder = function_of_twin(twins.make_twin(identity.code, shape), identity.namespace)
     if len(_makers) >= CACHE_LIMIT:
         _makers.clear()
     maker = _makers[key] = _Maker(function, holder, shape.mode, *(identity.anchor or _ALWAYS))
@@ -170,10 +171,6 @@ def _shell(maker: _Maker, name: str | None, qualname: str | None) -> Any:
     _thread.load.made.append(gen)
     _thread.load.empty.add(id(gen))
     return gen
-
-
-IN_TWO_PHASES: dict[Any, Any] = {frame: frame_shell, frame_of_function: frame_shell_of_function}
-"""Function that makes a frame with its state -> the one that makes its shell, to be followed by :func:`fill`."""
 
 
 @stored
@@ -392,6 +389,15 @@ def fill_async(gen: Any, state: tuple[Any, ...]) -> None:
     except RuntimeError:
         # aclose() says that GeneratorExit was ignored: that is how the stored one came to stand at a yield
         del _thread.load.under_way[id(gen)]
+
+
+TWO_PHASES: dict[Any, tuple[Any, Any]] = {
+    frame: (frame_shell, fill),
+    frame_of_function: (frame_shell_of_function, fill),
+    async_frame: (async_frame, fill_async),
+    async_frame_of_function: (async_frame_of_function, fill_async),
+}
+"""Function that makes a frame -> the functions that make its shell and fill it."""
 
 
 @stored

@@ -106,7 +106,7 @@ class Walk:
 
     def _other(self, obj: Any, cls: type) -> Steps:
         # a frame may hold itself: here, other than in the C pickler, it can be referred to before its state is written
-        reducer = reduce_in_two_phases if cls in _FRAMES[:2] else reducer_of[cls]
+        reducer = reduce_in_two_phases if cls in _FRAMES else reducer_of[cls]
         reduced = reducer(obj) if reducer is not None else NotImplemented
         if reduced is NotImplemented:
             if issubclass(cls, type):
