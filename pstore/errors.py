@@ -11,7 +11,13 @@ The tree answers whose fault it is and whether trying again can help:
         CodeNotFound          the module or function that a frame or a value names is not there
         FormatError           not pstore's bytes, damaged, or of a format or a Python that is not readable here
       StoreError            the database
-        NotAStore, UnsupportedStorage, StoreTruncated, StoreCorrupt, StoreLocked, StoreReadOnly, StoreClosed
+        NotAStore, StoreTruncated, StoreCorrupt, StoreLocked, StoreReadOnly, StoreClosed
+        UnsupportedStorage    a URI that cannot be opened
+          MissingExtra          before a package is installed
+        StoreUnavailable      the server cannot be reached
+        StoreNotWritten       a commit could not be written; the store is as it was, and goes on
+        StoreInDoubt          a commit failed after it was written: open the store again to know
+        NoHistory, NoSuchState
       EngineError           the durable loop
         EngineClosed, EngineInterrupted, EngineStopped, NotInEngine, NotOnThisLoop, TaskExists, UnknownTask, Stalled,
         StepFailed, StepResultRefused
@@ -35,6 +41,9 @@ __all__ = [
     "EngineInterrupted",
     "EngineStopped",
     "FormatError",
+    "MissingExtra",
+    "NoHistory",
+    "NoSuchState",
     "NotAStore",
     "NotInEngine",
     "NotOnThisLoop",
@@ -47,9 +56,12 @@ __all__ = [
     "StoreClosed",
     "StoreCorrupt",
     "StoreError",
+    "StoreInDoubt",
     "StoreLocked",
+    "StoreNotWritten",
     "StoreReadOnly",
     "StoreTruncated",
+    "StoreUnavailable",
     "TaskExists",
     "UnknownTask",
     "UnsupportedFrame",
@@ -157,10 +169,38 @@ class NotAStore(StoreError):
 
 
 class UnsupportedStorage(StoreError):
-    """The URI names a kind of storage that this version cannot open."""
+    """The URI names a kind of storage, or a way to open it, that there is not."""
 
     def __str__(self) -> str:
-        return f"{self.store}: {self.reason}; use the path of a file, 'memory:', or hand over an open ZODB storage"
+        return (
+            f"{self.store}: {self.reason}; use the path of a file, 'memory:', 'sqlite:', 'postgresql:', 'mysql:', 'zeo:', "
+            "or hand over an open ZODB storage"
+        )
+
+
+class MissingExtra(UnsupportedStorage):
+    """A package that a kind of storage needs is not installed.
+
+    Attributes:
+        extra: name of the extra of pstore's that brings it.
+    """
+
+    def __init__(self, store: str, package: str, extra: str) -> None:
+        super().__init__(store, f"it needs {package}, which is not installed")
+        self.args = (store, package, extra)
+        self.extra = extra
+
+    def __str__(self) -> str:
+        return f"{self.store}: {self.reason}; run: pip install 'pstore[{self.extra}]'"
+
+
+class StoreUnavailable(StoreError):
+    """The server of the store cannot be reached, or ended the connection.  Trying again may help."""
+
+    retryable = True
+
+    def __str__(self) -> str:
+        return f"{self.store} cannot be reached: {self.reason}"
 
 
 class StoreTruncated(StoreError):
@@ -187,6 +227,33 @@ class StoreCorrupt(StoreError):
 
     def __str__(self) -> str:
         return f"{self.store} is damaged: {self.reason}; bring back a backup"
+
+
+class StoreNotWritten(StoreError):
+    """A commit could not be written, a full disk for instance.  Nothing of it is stored; trying again may help."""
+
+    retryable = True
+
+    def __str__(self) -> str:
+        return f"{self.store} could not be written ({self.reason}); nothing was committed, persist again when it can be"
+
+
+class StoreInDoubt(StoreError):
+    """A commit failed after it was written, so it is not known whether it would outlive a power cut.
+
+    The store takes no more commits: close it and open it again; what it has then is stored.
+    """
+
+    def __str__(self) -> str:
+        return f"{self.store}: {self.reason}; whether the last commit is stored shows when the store is opened again"
+
+
+class NoHistory(StoreError):
+    """The storage keeps only the present."""
+
+
+class NoSuchState(StoreError):
+    """There is no state at the time or transaction that was asked for."""
 
 
 class StoreLocked(StoreError):
