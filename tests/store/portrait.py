@@ -112,7 +112,7 @@ class Portrait:
             return repr(obj)
         if cls is _Shown:
             return obj.text
-        if obj == () and cls is tuple:
+        if cls is tuple and not obj:
             return "()"
         number = self._numbers.get(id(obj))
         if number is None:
@@ -320,7 +320,11 @@ def _exception(obj: BaseException) -> Parts:
 
 def _iterator(obj: Any) -> Parts:
     """What `__reduce__` says; the tuples and lists that it makes on the way are no objects of the graph."""
-    reduced = obj.__reduce__()
+    try:
+        reduced = obj.__reduce__()
+    except RuntimeError:  # over a dict that has another size now
+        yield " broken", True
+        return
     yield " made by", reduced[0]
     for index, argument in enumerate(reduced[1]):
         if isinstance(argument, list) and type(obj).__name__.startswith("dict"):  # made of what is left

@@ -1,0 +1,267 @@
+"""A state machine over a store: random changes of random graphs, persisted, aborted, reopened, in any order.
+
+Owns :class:`Machine` and its rules; `ops` says what is done to graphs, `portrait` when two are the same.  It holds:
+
+- persisting does not change the live graph, and writes nothing a second time;
+- `abort` and reopening give the graph of the last persist, identity included;
+- what has been loaded goes on as what had been stored does: after reopening, the same further changes (frames resumed,
+  iterators advanced, functions called) are made to the old live graph and to the new one, which must stay the same;
+- a refused persist changes nothing.
+
+The graphs are looked at in one of two ways, drawn at the beginning: so that everything is seen, or so that nothing is
+disturbed until the store is closed (`Portrait`, `light`): looking makes CPython build the ``__dict__`` of instances.
+
+For long runs::
+
+    python -m tests.store.machine --examples 2000 --steps 60 --seed 7 [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import gc
+import itertools
+import json
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import warnings
+from pathlib import Path
+
+import hypothesis
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from pstore import Store
+from pstore.errors import CaptureError
+from tests.store.features import INCREMENTAL
+from tests.store.ops import CHANGES, KINDS, Hand, change, create
+from tests.store.portrait import Portrait, difference
+
+__all__ = ["COUNTS", "SETTINGS", "Machine"]
+
+SETTINGS = settings(
+    derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=False
+)
+COUNTS: collections.Counter[str] = collections.Counter()
+MOST = 250  # objects; no more are made then
+
+numbers = st.integers(0, 999)
+a_create = st.tuples(st.just("create"), st.sampled_from(sorted(KINDS)), numbers, numbers, numbers)
+a_change = st.tuples(st.just("change"), st.sampled_from(sorted(CHANGES)), numbers, numbers, numbers, numbers)
+moves = st.lists(st.one_of(a_create, a_change, a_change), min_size=0, max_size=6)
+
+
+class Machine(RuleBasedStateMachine):
+    """See the module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="pstore-"))
+        self.path = self.folder / "graph.fs"
+        self.store = Store(self.path)
+        self.tags = itertools.count(1000)
+        self.light = False
+        self.saved = self.seen()
+        self.caught = warnings.catch_warnings()
+        self.caught.__enter__()
+        warnings.simplefilter("ignore", RuntimeWarning)  # coroutines that are dropped before they end
+
+    @initialize(light=st.booleans())
+    def begin(self, light: bool) -> None:
+        """Draw the way in which the graphs are looked at."""
+        self.light = light
+        self.saved = self.seen()
+        COUNTS["examples"] += 1
+
+    def teardown(self) -> None:
+        """Every run ends with a last look at what a new process would find."""
+        try:
+            self.reopen([])
+        finally:
+            with contextlib.suppress(Exception):
+                self.store.close()
+            self.caught.__exit__(None, None, None)
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # ------------------------------------------------------------ helpers
+
+    def seen(self, root: object = None) -> Portrait:
+        """A portrait of the live graph, which does not keep it alive."""
+        portrait = Portrait(self.store.root if root is None else root, light=self.light)
+        portrait.objects = []
+        return portrait
+
+    def same(self, expected: Portrait, found: Portrait, what: str) -> None:
+        """The two are the same graph."""
+        problem = difference(expected, found)
+        assert problem is None, f"{what}: {problem}"
+
+    def move(self, step: tuple, *roots: dict) -> None:
+        """Do the same to one graph, or to two that are the same."""
+        tag, (what, *numbers_) = next(self.tags), step
+        for root in roots:
+            hand = Hand(root, Portrait(root, light=self.light and len(roots) == 1), tag)
+            if what == "change":
+                change(hand, *numbers_)
+            elif len(hand.objects) < MOST:
+                create(hand, *numbers_)
+        COUNTS[what] += 1
+
+    # ------------------------------------------------------------ rules
+
+    @rule(step=a_create)
+    def create(self, step: tuple) -> None:
+        """Make an object of any kind, put it anywhere."""
+        self.move(step, self.store.root)
+
+    @rule(step=a_change)
+    def change(self, step: tuple) -> None:
+        """Change an object in any way."""
+        self.move(step, self.store.root)
+
+    @rule(step=a_change)
+    def change_more(self, step: tuple) -> None:
+        """Changes are the more frequent."""
+        self.move(step, self.store.root)
+
+    @rule(note=st.sampled_from([None, "a note"]))
+    def persist(self, note: str | None) -> None:
+        """Persist, and see that the live graph is as it was."""
+        before, tid = self.seen(), self.store.tid
+        returned = self.store.persist(note)
+        assert returned == self.store.tid
+        after = self.seen()
+        self.same(before, after, "persisting changed the live graph")
+        assert returned > tid or before == self.saved, "changes were not written"
+        self.saved = after
+        COUNTS["persist"] += 1
+
+    @rule(looked=st.booleans())
+    def persist_twice(self, looked: bool) -> None:
+        """The second time nothing has changed, also when the graph was looked at meanwhile."""
+        self.persist(None)
+        tid = self.store.tid
+        if looked:
+            self.seen()
+        gc.collect()
+        assert self.store.persist() == tid, "written although nothing has changed"
+        COUNTS["persist again"] += 1
+
+    @rule()
+    def abort(self) -> None:
+        """Go back to the last persist, in new objects."""
+        old = self.store.root
+        self.store.abort()
+        assert self.store.root is not old
+        self.same(self.saved, self.seen(), "after abort")
+        COUNTS["abort"] += 1
+
+    @rule()
+    def lose(self) -> None:
+        """Close without a persist."""
+        self.store.close()
+        self.store = Store(self.path)
+        self.same(self.saved, self.seen(), "after closing without persist")
+        COUNTS["lose"] += 1
+
+    @rule(further=moves)
+    def reopen(self, further: list[tuple]) -> None:
+        """Persist, open again; then do the same further to the old graph and the new one."""
+        self.persist(None)
+        old = self.store.root
+        self.store.close()
+        self.store = Store(self.path)
+        new = self.store.root
+        problem = difference(Portrait(old), Portrait(new))
+        assert problem is None, f"after reopening: {problem}"
+        self.saved = self.seen()
+        if INCREMENTAL:
+            tid = self.store.tid
+            assert self.store.persist() == tid, "written although nothing has changed since it was opened"
+        for step in further:
+            self.move(step, old, new)
+            problem = difference(Portrait(old), Portrait(new))
+            assert problem is None, f"after {step} on what was stored and on what was loaded: {problem}"
+        COUNTS["reopen"] += 1
+
+    @rule(step=a_create, n=numbers)
+    def refused(self, step: tuple, n: int) -> None:
+        """A persist of what cannot be stored changes nothing, neither here nor in the file."""
+        self.move(step, self.store.root)
+        portrait = Portrait(self.store.root, light=self.light)
+        lists = [obj for obj in Hand(self.store.root, portrait, 0).objects if type(obj) is list]
+        place = lists[n % len(lists)] if lists else self.store.root.setdefault("bad", [])
+        del portrait, lists
+        place.append(threading.Lock())
+        before, tid = self.seen(), self.store.tid
+        with pytest.raises(CaptureError):
+            self.store.persist()
+        assert self.store.tid == tid
+        self.same(before, self.seen(), "a refused persist changed the live graph")
+        place.pop()
+        COUNTS["refused"] += 1
+
+    @rule()
+    def collect(self) -> None:
+        """Let go of what is unlinked."""
+        gc.collect()
+
+    @precondition(lambda self: INCREMENTAL)
+    @rule()
+    def pack(self) -> None:
+        """Packing changes nothing that can be seen."""
+        before = self.seen()
+        self.store.pack()
+        self.same(before, self.seen(), "packing changed the live graph")
+        COUNTS["pack"] += 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run as many examples as asked for; says what was done, and how to have it again."""
+    parser = argparse.ArgumentParser(prog="python -m tests.store.machine", description=__doc__.split("\n")[0])
+    parser.add_argument("--examples", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--shrink", action="store_true", help="look for a smaller run that fails (takes minutes)")
+    asked = parser.parse_args(arguments)
+    COUNTS.clear()
+    start, failure = time.perf_counter(), None
+    chosen = settings(
+        SETTINGS,
+        derandomize=False,
+        max_examples=asked.examples,
+        stateful_step_count=asked.steps,
+        report_multiple_bugs=False,
+        phases=[Phase.generate, Phase.shrink] if asked.shrink else [Phase.generate],
+    )
+    try:
+        run_state_machine_as_test(hypothesis.seed(asked.seed)(Machine), settings=chosen)
+    except Exception as error:
+        failure = "".join(traceback.format_exception(error))
+        sys.stdout.write(failure + "\n")
+    result = {
+        "python": "{}.{}.{}".format(*sys.version_info),
+        "examples": asked.examples,
+        "steps": asked.steps,
+        "seed": asked.seed,
+        "seconds": round(time.perf_counter() - start, 1),
+        "counts": dict(sorted(COUNTS.items())),
+        "failure": failure,
+    }
+    sys.stdout.write(json.dumps({key: value for key, value in result.items() if key != "failure"}) + "\n")
+    if asked.json:
+        asked.json.write_text(json.dumps(result, indent=2) + "\n")
+    return failure is not None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
