@@ -23,7 +23,7 @@ from ZODB.FileStorage import FileStorage
 from ZODB.MappingStorage import MappingStorage
 
 import pstore
-from benchmarks.harness import Effort, collector_off
+from benchmarks.harness import Effort, Times, collector_off, least, timed
 
 __all__ = ["NAMES", "measure"]
 
@@ -108,24 +108,6 @@ def _transactions(storage: Any) -> list[int]:
     return [sum(len(record.data) for record in transaction) for transaction in storage.iterator()]
 
 
-def _timed(call: Callable[[], Any]) -> tuple[float, float]:
-    """(wall, CPU of all threads), microseconds."""
-    cpu, wall = time.process_time_ns(), time.perf_counter_ns()
-    call()
-    wall, cpu = time.perf_counter_ns() - wall, time.process_time_ns() - cpu
-    return wall / 1000, cpu / 1000
-
-
-def _least(name: str, taken: list[tuple[float, float]], count: int = 1) -> dict[str, float]:
-    """Least and median of what was timed, for one of `count`."""
-    walls, cpus = ([one / count for one in side] for side in zip(*taken, strict=True))
-    return {
-        f"{name}_wall_us_min": round(min(walls), 1),
-        f"{name}_wall_us_median": round(statistics.median(walls), 1),
-        f"{name}_cpu_us_min": round(min(cpus), 1),
-    }
-
-
 def _floor(size: int, count: int) -> dict[str, float]:
     """The least that a durable commit can take here: append that many bytes to a file, and fsync."""
     taken = []
@@ -144,18 +126,18 @@ def _floor(size: int, count: int) -> dict[str, float]:
 
 def _measure_step(effort: Effort) -> dict[str, Any]:
     figures: dict[str, Any] = {"title": "a step that does nothing, with its commits"}
-    taken: dict[str, list[tuple[float, float]]] = {"memory": [], "file": []}
+    taken: dict[str, list[Times]] = {"memory": [], "file": []}
     for _ in range(effort.runs):
         for kind, times in taken.items():
             with _program(kind) as (engine, transactions):
                 before = len(transactions())
                 task = engine.spawn(steps, _STEPS)
-                times.append(_timed(partial(engine.run, task)))
+                times.append(timed(partial(engine.run, task)))
                 commits = transactions()[before:]
                 figures["commits_per_step"] = round(len(commits) / _STEPS, 2)
                 figures[f"{kind}_commit_bytes_median"] = round(statistics.median(commits))
     for kind, times in taken.items():
-        figures |= _least(kind, times, _STEPS)
+        figures |= least(kind, times, _STEPS)
     return figures | _floor(figures["file_commit_bytes_median"], 50 * effort.runs)
 
 
@@ -166,9 +148,9 @@ def _measure_task(effort: Effort) -> dict[str, Any]:
         single, many = [], []
         for _ in range(effort.runs):
             with _program(kind) as (engine, _):
-                single += [_timed(partial(_run_for_now, engine)) for _ in range(10)]
-                many.append(_timed(partial(_spawn_many, engine)))
-        figures |= _least(f"{kind}_single", single) | _least(f"{kind}_among_{_TASKS}", many, _TASKS)
+                single += [timed(partial(_run_for_now, engine)) for _ in range(10)]
+                many.append(timed(partial(_spawn_many, engine)))
+        figures |= least(f"{kind}_single", single) | least(f"{kind}_among_{_TASKS}", many, _TASKS)
     return figures
 
 
@@ -194,13 +176,13 @@ def _measure_commit(effort: Effort) -> dict[str, Any]:
             taken = []
             for _ in range(3 * effort.runs):
                 gate.put_nowait(1)
-                taken.append(_timed(partial(_run_for_now, engine)))
+                taken.append(timed(partial(_run_for_now, engine)))
             before = len(transactions())
             gate.put_nowait(1)
             _run_for_now(engine)
             written = transactions()[before:]
         name = f"beside_{sleeping}"
-        figures |= _least(name, taken) | {f"{name}_commits": len(written), f"{name}_body_bytes": max(written)}
+        figures |= least(name, taken) | {f"{name}_commits": len(written), f"{name}_body_bytes": max(written)}
     return figures
 
 
@@ -216,22 +198,22 @@ def _make_waiting(path: Path, count: int) -> None:
         engine.run()
 
 
-def _resume(path: Path) -> tuple[tuple[float, float], tuple[float, float]]:
+def _resume(path: Path) -> tuple[Times, Times]:
     """Times of opening a copy of the store, as after a kill, and of running its task to the end."""
     with _folder() as folder:
         copy = folder / "copy.fs"
         shutil.copy(path, copy)
         engines: list[Any] = []
-        opened = _timed(lambda: engines.append(pstore.open(copy)))
+        opened = timed(lambda: engines.append(pstore.open(copy)))
         with engines[0] as engine:
             engine.root["gate"].set()
-            return opened, _timed(lambda: engine.run(engine.tasks["task"]))
+            return opened, timed(lambda: engine.run(engine.tasks["task"]))
 
 
 def _measure_resume(effort: Effort) -> dict[str, Any]:
     """From nothing in memory to the task's next line, after many steps: the number of steps must not matter."""
     figures: dict[str, Any] = {"title": "opening a store and resuming its task, after N completed steps"}
-    taken: dict[str, list[tuple[float, float]]] = {}
+    taken: dict[str, list[Times]] = {}
     with _folder() as folder:
         paths = {count: folder / f"{count}.fs" for count in _COMPLETED}
         for count, path in paths.items():
@@ -245,7 +227,7 @@ def _measure_resume(effort: Effort) -> dict[str, Any]:
                 taken.setdefault(f"after_{count}_open", []).append(opened)
                 taken.setdefault(f"after_{count}_resume", []).append(resumed)
     for name, times in taken.items():
-        figures |= _least(name, times)
+        figures |= least(name, times)
     return figures
 
 

@@ -5,7 +5,7 @@ Rules:
 - Whatever is compared takes turns, round by round, so that a slow minute of the machine is slow for both.
 - The figure is the least over all rounds; a ratio is that of two such figures.
 - Results are kept until the clock has stopped: to drop a suspended frame runs its code, which is not part of loading.
-- The garbage collector is off while the clock runs.
+- The garbage collector is off while the clock runs, except where its work is what is measured.
 - A key ends in its unit: ``dump_us_min`` is microseconds, ``body_bytes`` bytes; a ``ratio`` has none.
 """
 
@@ -19,6 +19,7 @@ import platform
 import statistics
 import sys
 import sysconfig
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,11 +27,25 @@ from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 
-__all__ = ["Call", "Effort", "collector_off", "facts", "interleave", "version", "write_json"]
+__all__ = [
+    "Call",
+    "Effort",
+    "Times",
+    "collector_off",
+    "facts",
+    "interleave",
+    "least",
+    "summary",
+    "timed",
+    "version",
+    "write_json",
+]
 
 PROJECT = Path(__file__).resolve().parent.parent
 _ROUND_NS = 100_000  # what one round of one side should take: short, so that many fall between two disturbances
 _COLLECT_EVERY = 100  # rounds
+
+Times = tuple[float, float]  # (wall, CPU of all threads), microseconds
 
 
 @dataclass(frozen=True)
@@ -41,11 +56,15 @@ class Effort:
         rounds: of each side of a comparison that takes microseconds.
         cold: functions that are captured for the first time.
         runs: of what takes milliseconds or more.
+        objects: in the largest graphs.
+        seconds: for which to go on with more runs of what takes milliseconds.
     """
 
     rounds: int
     cold: int
     runs: int
+    objects: int = 1_000_000
+    seconds: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -108,6 +127,25 @@ def summary(taken: Mapping[str, list[float]]) -> dict[str, float]:
         figures[f"{name}_us_min"] = round(min(times), 3)
         figures[f"{name}_us_median"] = round(statistics.median(times), 3)
     return figures
+
+
+def timed(call: Callable[[], Any]) -> Times:
+    """Call it once; what it gives is dropped after the clock has stopped."""
+    cpu, wall = time.process_time_ns(), time.perf_counter_ns()
+    result = call()
+    wall, cpu = time.perf_counter_ns() - wall, time.process_time_ns() - cpu
+    del result
+    return wall / 1000, cpu / 1000
+
+
+def least(name: str, taken: list[Times], count: int = 1) -> dict[str, float]:
+    """Least and median of what was timed, for one of `count`."""
+    walls, cpus = ([one / count for one in side] for side in zip(*taken, strict=True))
+    return {
+        f"{name}_wall_us_min": round(min(walls), 1),
+        f"{name}_wall_us_median": round(statistics.median(walls), 1),
+        f"{name}_cpu_us_min": round(min(cpus), 1),
+    }
 
 
 # ---------------------------------------------------------------- facts, and where they go

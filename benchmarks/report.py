@@ -1,8 +1,9 @@
 """The README's numbers, from committed results alone: ``python -m benchmarks.report`` prints the section.
 
-Owns: the tables.  ``results/tests-X.Y.json`` has the counts of the corpus, of CPython's suites under recapture and of the
-fuzzer (``python -m benchmarks.report collect FOLDER`` makes them from what those commands wrote); ``frames-X.Y.json`` the
-cost.  A test holds the README to what this prints.
+Owns: the tables.  ``results/tests-X.Y.json`` has the counts of the corpus, of CPython's suites under recapture and of
+the fuzzer (``python -m benchmarks.report collect FOLDER`` makes them from what those commands wrote);
+``frames-X.Y.json`` the cost of frames, ``store-X.Y.json`` that of the store (``python -m benchmarks.report store``).  A
+test holds the README to what this prints.
 """
 
 from __future__ import annotations
