@@ -6,9 +6,11 @@ The tree answers whose fault it is and whether trying again can help:
       CaptureError          something cannot be stored
         UnsupportedValue      a value; carries `path`, `type_name`, `reason`, `remedy`
         UnsupportedFrame      a frame (running, or in a state that cannot be read faithfully)
+        ModuleStateError      code of a task uses mutable data in a module global (strict mode; else a warning)
       RebuildError          something stored cannot be brought back
         CodeChanged           the code of a suspended frame is not the code that it was suspended in
         CodeNotFound          the module or function that a frame or a value names is not there
+        NotAllowed            the allow-list of the store does not have what a frame or a value names
         FormatError           not pstore's bytes, damaged, or of a format or a Python that is not readable here
       StoreError            the database
         NotAStore, StoreTruncated, StoreCorrupt, StoreLocked, StoreReadOnly, StoreClosed
@@ -22,6 +24,8 @@ The tree answers whose fault it is and whether trying again can help:
         EngineClosed, EngineInterrupted, EngineStopped, NotInEngine, NotOnThisLoop, TaskExists, UnknownTask, Stalled,
         StepFailed, StepResultRefused
       PstoreBug             an invariant of pstore broke: please report it
+
+Beside the tree: ModuleStateWarning, a UserWarning.
 
 Rules: a message says what, where (path from the root, then file:line and the local's name), why, and what to do
 instead.  The parts are attributes; the text is made in ``__str__``.  All are picklable.  `retryable` tells whether
@@ -41,10 +45,13 @@ __all__ = [
     "EngineInterrupted",
     "EngineStopped",
     "FormatError",
+    "ModuleStateError",
+    "ModuleStateWarning",
     "MissingExtra",
     "NoHistory",
     "NoSuchState",
     "NotAStore",
+    "NotAllowed",
     "NotInEngine",
     "NotOnThisLoop",
     "PstoreBug",
@@ -105,6 +112,42 @@ class UnsupportedFrame(UnsupportedValue):
     """A generator, coroutine or async generator cannot be stored in the state that it is in."""
 
 
+def _module_state(module: str, name: str, kind: str, place: str, remedy: str) -> str:
+    return (
+        f"{place} uses the global {name} of module {module}, {kind}; module globals are code, not state: "
+        f"they are never stored, and what is in it will be gone after a restart; {remedy}"
+    )
+
+
+class ModuleStateError(CaptureError):
+    """Code of a task uses mutable data in a module global, which is never stored (strict mode).
+
+    Attributes:
+        module, name: where the global is.
+        kind: what it holds.
+        place: ``function() at file:line`` where it is used.
+        remedy: what to do instead.
+    """
+
+    def __init__(self, module: str, name: str, kind: str, place: str, remedy: str) -> None:
+        super().__init__(module, name, kind, place, remedy)
+        self.module, self.name, self.kind, self.place, self.remedy = module, name, kind, place, remedy
+
+    def __str__(self) -> str:
+        return _module_state(self.module, self.name, self.kind, self.place, self.remedy)
+
+
+class ModuleStateWarning(UserWarning):
+    """The same as a warning; it has the same attributes."""
+
+    def __init__(self, module: str, name: str, kind: str, place: str, remedy: str) -> None:
+        super().__init__(module, name, kind, place, remedy)
+        self.module, self.name, self.kind, self.place, self.remedy = module, name, kind, place, remedy
+
+    def __str__(self) -> str:
+        return _module_state(self.module, self.name, self.kind, self.place, self.remedy)
+
+
 class RebuildError(PstoreError):
     """Stored state cannot be brought back here; the stored bytes are untouched."""
 
@@ -131,14 +174,44 @@ class CodeChanged(RebuildError):
 
 
 class CodeNotFound(RebuildError):
-    """A module, class or function that stored state refers to is not to be found in this process."""
+    """A module, class or function that stored state refers to is not to be found in this process.
 
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(name, reason)
-        self.name, self.reason = name, reason
+    Attributes:
+        name: ``module:qualified name``, or ``module NAME`` when it is the module that is missing.
+        reason: what was found instead.
+        present: where the same code was found under another name, as ``module:qualified name``; may be empty.
+    """
+
+    def __init__(self, name: str, reason: str, present: str = "") -> None:
+        super().__init__(name, reason, present)
+        self.name, self.reason, self.present = name, reason, present
 
     def __str__(self) -> str:
-        return f"cannot find {self.name}: {self.reason}; make it importable under that name again"
+        old = self.name.removeprefix("module ")
+        new = self.present or ("new_module" if old != self.name else "new_module:NewName")
+        here = f"; {self.present} has that very code" if self.present else ""
+        return (
+            f"cannot find {self.name}: {self.reason}{here}; make it importable under that name again, or say what it "
+            f'is called now: renames={{"{old}": "{new}"}}, an argument of Store, open and loads'
+        )
+
+
+class NotAllowed(RebuildError):
+    """Stored state names something that the allow-list does not have.  It was not imported, called or resumed.
+
+    Attributes:
+        name: ``module:qualified name``, or ``module NAME``.
+        reason: why the list does not cover it.
+        entry: what to add to the list.
+    """
+
+    def __init__(self, name: str, reason: str, entry: str) -> None:
+        super().__init__(name, reason, entry)
+        self.name, self.reason, self.entry = name, reason, entry
+
+    def __str__(self) -> str:
+        text = f"{self.name} is not allowed: {self.reason}"
+        return f"{text}; if you trust it, add {self.entry!r} to allow" if self.entry else text
 
 
 class FormatError(RebuildError):

@@ -23,6 +23,7 @@ import difflib
 import enum
 import hashlib
 import importlib.util
+import io
 import linecache
 import marshal
 import pickle
@@ -36,7 +37,7 @@ from typing import Any
 from pstore._frames import names
 from pstore.errors import CodeChanged, FormatError
 
-__all__ = ["CodeIdentity", "digests", "find", "identify", "identify_value", "namesakes", "nested"]
+__all__ = ["CodeIdentity", "digests", "find", "identify", "identify_value", "name_in", "namesakes", "nested", "renamed"]
 
 FORMAT = 1
 MAGIC = int.from_bytes(importlib.util.MAGIC_NUMBER[:2], "little")
@@ -261,19 +262,55 @@ def find(digest: bytes, encoded: bytes) -> CodeIdentity:
     """
     known = _found.get(digest)
     if known is None or not known.is_current():
-        if _digest(encoded) != digest:
-            raise FormatError("a code reference is damaged: it is not what its digest says")
+        _check(digest, encoded)
         known = _found[digest] = _decode(digest, encoded)
     return known
 
 
-def _decode(digest: bytes, encoded: bytes) -> CodeIdentity:
+class _PlainData(pickle.Unpickler):
+    """Reads the encoded form, which has nothing in it that would have to be looked up by name."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"it names {module}.{name}")
+
+
+def _parts_of(encoded: bytes) -> tuple[Any, ...]:
+    """The encoded form as a tuple, its format checked."""
     try:
-        version, magic, module_name, qualname, position, _, parts, source, value = pickle.loads(encoded)
+        parts = _PlainData(io.BytesIO(encoded)).load()
+        version, _, _, _, _, _, _, _, _ = parts
     except Exception as error:
         raise FormatError(f"a code reference is damaged: {error}") from error
     if version != FORMAT:
         raise FormatError(f"code reference of format {version}; this pstore reads format {FORMAT}")
+    return tuple(parts)
+
+
+def name_in(digest: bytes, encoded: bytes) -> tuple[str, str] | None:
+    """Module and qualified name in a stored code reference; None for code that is stored by value.
+
+    Raises:
+        FormatError: it is damaged.
+    """
+    _check(digest, encoded)
+    _, _, module, qualname, *_, value = _parts_of(encoded)
+    return None if value is not None else (module, qualname)
+
+
+def renamed(encoded: bytes, module: str, qualname: str) -> tuple[bytes, bytes]:
+    """The same code reference, to be found under another name: (digest, encoded)."""
+    version, magic, _, _, *rest = _parts_of(encoded)
+    encoded = pickle.dumps((version, magic, module, qualname, *rest), protocol=5)
+    return _digest(encoded), encoded
+
+
+def _check(digest: bytes, encoded: bytes) -> None:
+    if _digest(encoded) != digest:
+        raise FormatError("a code reference is damaged: it is not what its digest says")
+
+
+def _decode(digest: bytes, encoded: bytes) -> CodeIdentity:
+    _, magic, module_name, qualname, position, _, parts, source, value = _parts_of(encoded)
     if magic != MAGIC:
         raise FormatError(
             f"{module_name or 'code'}:{qualname} was stored by a Python with bytecode {magic}; this Python has "
@@ -294,7 +331,8 @@ def _matching(
     name = f"{module.__name__}:{qualname}"
     candidates = list(namesakes(module, qualname))
     if not candidates:
-        raise names.not_found(module, qualname, "the module has no function of that name any more")
+        present = _elsewhere(module, qualname, parts)
+        raise names.not_found(module, qualname, "the module has no function of that name any more", present)
     # Functions first: only they have defaults to compare.  Code alone counts where no function has it.
     order = [c for c in candidates[position : position + 1] + candidates if c[1] is not None]
     order += [c for c in candidates[position : position + 1] + candidates if c[1] is None]
@@ -304,6 +342,19 @@ def _matching(
             return candidate
     closest = differences.index(["defaults"]) if ["defaults"] in differences else 0
     raise CodeChanged(name, ", ".join(differences[closest]), _diff(source, order[closest][0]))
+
+
+def _elsewhere(module: types.ModuleType, qualname: str, parts: dict[str, bytes]) -> str:
+    """Where code with these digests stands under another name, in the module or in loaded ones of its package."""
+    package = module.__name__.partition(".")[0]
+    loaded = [other for name, other in list(sys.modules.items()) if name.partition(".")[0] == package]
+    wanted = {part: digest for part, digest in parts.items() if part != "defaults"}
+    for place in (module, *loaded):
+        whole = _compiled(place) if isinstance(place, types.ModuleType) else None
+        for code in nested(whole) if whole is not None else ():
+            if digests(code) == wanted:
+                return f"{names.module_name(place.__name__)}:{code.co_qualname}"
+    return ""
 
 
 def _difference(code: types.CodeType, function: types.FunctionType | None, parts: dict[str, bytes]) -> list[str]:

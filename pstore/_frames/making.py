@@ -26,9 +26,18 @@ from pstore._frames.stored import stored
 from pstore._frames.twins import Shape, problem_with
 from pstore.errors import FormatError, RebuildError
 
-__all__ = ["driving", "end_of_load", "function_of_twin", "make", "no_first_iteration", "start_of_load", "take_driver"]
+__all__ = [
+    "DIGEST",
+    "driving",
+    "end_of_load",
+    "function_of_twin",
+    "make",
+    "no_first_iteration",
+    "start_of_load",
+    "take_driver",
+]
 
-_DIGEST = 16  # bytes of a key that stand for the code; the rest is the shape
+DIGEST = 16  # bytes of a key that stand for the code; the rest is the shape
 
 
 @dataclass(slots=True)
@@ -71,7 +80,7 @@ def _maker(key: bytes, encoded: bytes) -> _Maker:
     maker = _makers.get(key)
     if maker is not None and maker.space.get(maker.name) is maker.value:
         return maker
-    identity = codes.find(key[:_DIGEST], encoded)
+    identity = codes.find(key[:DIGEST], encoded)
     shape = _shape(key, identity.code)
     assert identity.namespace is not None  # code found by reference has its namespace with it
     function, holder = function_of_twin(twins.make_twin(identity.code, shape), identity.namespace)
@@ -89,7 +98,7 @@ def _maker_by_value(key: bytes, function: FunctionType) -> _Maker:
             _twins_by_value.clear()
         twin = _twins_by_value[key] = twins.make_twin(function.__code__, _shape(key, function.__code__))
     call, holder = function_of_twin(twin, function.__globals__)
-    return _Maker(call, holder, Shape.decode(key[_DIGEST:]).mode, *_ALWAYS)
+    return _Maker(call, holder, Shape.decode(key[DIGEST:]).mode, *_ALWAYS)
 
 
 _ALWAYS: tuple[dict[str, Any], str, Any] = ({}, "", None)  # an anchor that holds for ever: of code stored by value
@@ -98,7 +107,7 @@ _ALWAYS: tuple[dict[str, Any], str, Any] = ({}, "", None)  # an anchor that hold
 def _shape(key: bytes, code: CodeType) -> Shape:
     """The shape in a key, held against the code: a damaged one would make the interpreter read what is not there."""
     try:
-        shape = Shape.decode(key[_DIGEST:])
+        shape = Shape.decode(key[DIGEST:])
     except ValueError as error:
         raise FormatError(f"the place of a stored frame is damaged: {error}") from error
     problem = problem_with(code, shape)

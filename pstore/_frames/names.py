@@ -22,6 +22,7 @@ from pstore._frames.stored import stored
 from pstore.errors import CodeNotFound
 
 __all__ = [
+    "MISSING",
     "attribute_path",
     "by_name",
     "callables_of",
@@ -32,7 +33,7 @@ __all__ = [
     "not_found",
 ]
 
-_MISSING = object()
+MISSING = object()
 
 
 def main_name() -> str | None:
@@ -69,29 +70,29 @@ def find_module(name: str) -> types.ModuleType:
         raise CodeNotFound(f"module {name}", str(error)) from error
 
 
-def not_found(module: types.ModuleType, qualname: str, reason: str) -> CodeNotFound:
-    """The error for a name that a module does not have.
+def not_found(module: types.ModuleType, qualname: str, reason: str, present: str = "") -> CodeNotFound:
+    """The error for a name that a module does not have; `present`: where the same thing is under another name.
 
     Any folder that is named like a missing module can be imported, as a namespace package: then it is the module that
     is missing.
     """
     folders = getattr(module, "__path__", None)
     if folders is None or getattr(module, "__file__", None) is not None:
-        return CodeNotFound(f"{module.__name__}:{qualname}", reason)
+        return CodeNotFound(f"{module_name(module.__name__) or '__main__'}:{qualname}", reason, present)
     found = f"only a folder of that name was found ({', '.join(folders)}), which is an empty namespace package"
     return CodeNotFound(f"module {module.__name__}", found)
 
 
 def attribute_path(module: types.ModuleType, path: list[str]) -> Any:
-    """Follow attribute names from a module without running descriptors of classes on the way; `_MISSING` if none."""
+    """Follow attribute names from a module without running descriptors of classes on the way; `MISSING` if none."""
     found: Any = module
     for name in path:
         if isinstance(found, type):
             found = _class_attribute(found, name)
         else:
-            found = getattr(found, "__dict__", {}).get(name, _MISSING)
-        if found is _MISSING:
-            return _MISSING
+            found = getattr(found, "__dict__", {}).get(name, MISSING)
+        if found is MISSING:
+            return MISSING
     return found
 
 
@@ -99,7 +100,7 @@ def _class_attribute(cls: type, name: str) -> Any:
     for base in cls.__mro__:
         if name in base.__dict__:
             return base.__dict__[name]
-    return _MISSING
+    return MISSING
 
 
 def is_importable(obj: Any, module: str | None, qualname: str) -> bool:
@@ -131,7 +132,7 @@ def by_name(module: str, qualname: str) -> Any:
     """
     loaded = find_module(module)
     found = attribute_path(loaded, qualname.split("."))
-    if found is _MISSING:
+    if found is MISSING:
         raise not_found(loaded, qualname, f"module {module} has no {qualname}")
     return found
 

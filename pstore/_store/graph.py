@@ -14,21 +14,25 @@ meets something that cannot be stored, `walk` finds the way to it for the messag
 The namespace of a module is code: when the graph leads to the dict itself (as the globals of a function made by `exec`
 lead to that of `builtins`), it is stored by the module's name.
 
-Loading runs code that the bytes name: load only what you trust.
+Loading runs code that the bytes name: load only what you trust, or give an allow-list (`checked`).
 """
 
 from __future__ import annotations
 
 import pickle
+import re
 import sys
 import types
+from collections.abc import Iterable, Mapping
 from importlib.machinery import ModuleSpec
 from typing import Any
 
 from pstore._frames import end_of_load, reducer_of, register, start_of_load
 from pstore._frames.making import frame
 from pstore._frames.names import find_module
+from pstore._frames.policy import Policy, policy_of
 from pstore._frames.stored import stored
+from pstore._store.checked import load
 from pstore._store.walk import Walk, refusal
 from pstore.errors import CodeNotFound, FormatError, PstoreError, RebuildError
 
@@ -100,36 +104,69 @@ def dumps(obj: Any) -> bytes:
     return data
 
 
-def loads(data: bytes | bytearray | memoryview) -> Any:
+def loads(
+    data: bytes | bytearray | memoryview,
+    *,
+    allow: Iterable[str] | None = None,
+    renames: Mapping[str, str] | None = None,
+    policy: Policy | None = None,
+) -> Any:
     """Bring back what :func:`dumps` stored.  No code of a suspended frame runs before it is resumed.
 
+    Args:
+        data: the bytes.
+        allow: modules (``shop``, ``shop.*``) whose classes and functions the bytes may name; None: any.
+        renames: old name -> new name of modules, classes and functions that were moved or renamed since.
+        policy: both, ready made (see `pstore._frames.policy`).
+
     Raises:
+        NotAllowed: it names something that `allow` does not have; nothing of that was imported or called.
         FormatError: `data` is not pstore's, is damaged, or of another format or Python version.
         CodeNotFound, CodeChanged: code that it refers to is not there, or is other code.
     """
     if data[:_BODY] != HEADER:
         raise _not_ours(bytes(data[:_BODY]))
     body = data[_BODY:] if len(data) <= _KEEP else memoryview(data)[_BODY:]  # copying a little is the faster
+    if policy is None and (allow is not None or renames is not None):
+        policy = policy_of(allow, renames)
     start_of_load()
     failed = True
     try:
-        loaded = pickle.loads(body)
+        loaded = pickle.loads(body) if policy is None else load(body, policy)
         failed = False
         return loaded
     except PstoreError:
         raise
     except ModuleNotFoundError as error:
-        raise CodeNotFound("what the bytes name", str(error)) from error
+        raise CodeNotFound(f"module {error.name}", str(error)) from error
     except AttributeError as error:
-        if not isinstance(error.obj, types.ModuleType) and not str(error).startswith("Can't"):
-            raise RebuildError(f"AttributeError: {error}") from error  # of the user's own code
-        raise CodeNotFound("what the bytes name", str(error)) from error
+        raise _missing(error) from error
     except (pickle.UnpicklingError, EOFError, IndexError, KeyError, UnicodeDecodeError, OverflowError) as error:
         raise FormatError(f"damaged or cut short: {error or type(error).__name__}") from error
     except Exception as error:
         raise RebuildError(f"{type(error).__name__}: {error}") from error
     finally:
         end_of_load(failed)
+
+
+_NAMED = re.compile(r"Can't (?:get|resolve path) (?:attribute )?'([^']+)' on <module '([^']+)'")
+
+
+def _missing(error: AttributeError) -> RebuildError:
+    """What to raise when a name was not found, by pickle or by the user's own code."""
+    found = _NAMED.match(str(error))
+    if found is not None:
+        return CodeNotFound(f"{found[2]}:{found[1]}", f"module {found[2]} has no {found[1]} any more")
+    if isinstance(error.obj, types.ModuleType):
+        name = error.obj.__name__
+        return CodeNotFound(f"{name}:{error.name}", f"module {name} has no {error.name} any more")
+    if str(error).startswith("Can't"):
+        return CodeNotFound("what the bytes name", str(error))
+    return RebuildError(f"AttributeError: {error}")
+
+
+unpickler = pickle.Unpickler
+"""Makes an unpickler of a file."""
 
 
 def _not_ours(start: bytes) -> FormatError:
