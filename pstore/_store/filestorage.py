@@ -1,84 +1,163 @@
-"""`SealedFileStorage`: a FileStorage that never takes a damaged file for an older state of it.
+"""`SealedFileStorage`: a FileStorage that never takes a damaged file for an older state of it, and survives its disk.
 
 FileStorage has no checksums, and goes on where it can: what it cannot make sense of at the end of a file it drops, an
-object whose header is damaged it takes for another, an index beside the file it believes.  Owned here, in its place:
+object whose header is damaged it takes for another, an index beside the file it believes, a packed file it renames
+into place without knowing that it is on disk.  Owned here, in its place:
 
-- The walk, at every opening: all transactions follow each other without a gap to the end of the file, both lengths of
-  each agree, they are finished, their ids grow, their records fill them, each record says where it is, and where the
-  one before it of the same object is.  The index is what the walk has seen; that beside the file is not read.
-- The seal: every record that is written ends in a checksum of the object's id and the data.  It is checked whenever a
-  record is read, before anything is unpickled.  ZODB reads two pickles and does not look at what follows them, so its
-  own tools read sealed files as they do others.  Records without a seal (written through a storage that was handed
-  over) are read too; `store.Record` has a checksum of its own.
+- Opening: `filewalk` checks the whole structure.  The index is what it has seen; that beside the file is not read.
+- The end of a file after a crash: `filetail` has the rule of what is dropped.  It is copied to ``PATH.torn-N``, cut
+  off, and reported (`repair`).  What is damaged otherwise is refused, and not touched.
+- The seal: every record that is written ends in a checksum of the object's id and the data (`fileformat`), checked
+  whenever a record is read, before anything is unpickled.  Records without a seal (written through a storage that was
+  handed over) are read too; `store.Record` has a checksum of its own.
+- Durability: a commit is written without a buffer, and fsynced before it is acknowledged; then the mark beside the
+  file says so (`filemark`).  A new file is on disk under its name before anything is written to it, and so is a packed
+  one before it takes the place of the old one, in one step.  What an opening finds is fsynced before anyone sees it:
+  its process may have died before it could.
+- Failures: a transaction that cannot be written is cut off again (StoreNotWritten: go on).  When its fsync fails the
+  kernel may have forgotten what it could not write, so no later fsync means anything: StoreInDoubt, until the file is
+  opened again, where the last transaction is written once more before it is fsynced.
 
-A transaction at the end that was still being written when its process died is no damage: ZODB drops it (nobody was
-ever told that it was committed) and keeps the bytes beside the file.
+With ``durability="os"`` nothing is fsynced while the store is open: the death of the process loses nothing, a power cut
+any number of the last commits, and may leave a file that is refused.
 
-Not to be seen in one file: that whole transactions are missing at its end.
-
-Source of the layout: ``ZODB/FileStorage/format.py``: the magic ``FS30``; per transaction a header of 23 bytes (tid 8,
-length 8, status 1, three lengths of texts 2 each), the texts, the records, and the length once more (8).  The length
-leaves out the 8 bytes of its repetition.  Status ``c`` marks a transaction that is not finished, ``p`` one that pack
-has been at.  Per record a header of 42 bytes (oid 8, tid 8, place of the record before it of that oid 8, place of its
-transaction 8, zero 2, length 8), and the data; where the length is 0, the place of another record (8).
+Not to be seen in one file without its mark: that whole transactions are missing at its end.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
-import struct
-import zlib
+import tempfile
+import time
+from pathlib import Path
 from typing import Any
 
+from persistent.TimeStamp import TimeStamp
 from ZODB.FileStorage import FileStorage
+from ZODB.FileStorage.FileStorage import FileStorageError, TempFormatter
+from ZODB.FileStorage.format import TxnHeader
 from ZODB.fsIndex import fsIndex
+from ZODB.POSException import ReadOnlyError, StorageTransactionError
 
-from pstore.errors import StoreCorrupt, StoreTruncated
+from pstore._store.fileformat import LENGTH, MAGIC, STATUS_AT, TRANSACTION, read, seal, seal_holds
+from pstore._store.filemark import Mark, MarkFile, read_mark
+from pstore._store.filetail import Repair, keep_tail, report
+from pstore._store.filewalk import Found, no_checksum, walk
+from pstore.errors import StoreCorrupt, StoreError, StoreInDoubt, StoreNotWritten
 
 __all__ = ["MAGIC", "SealedFileStorage"]
 
-MAGIC = b"FS30"
-_TRANSACTION = struct.Struct(">8sQcHHH")
-_RECORD = struct.Struct(">8s8sQQHQ")
-_LENGTH = struct.Struct(">Q")
-_STATUS_AT = 16
-_ROOT = bytes(8)
-
-_SEAL = struct.Struct(">6sI")
-_SEALED = b"pstore"
+_IN_MEMORY = 16 << 20
+_CHUNK = 1 << 20
 
 
 class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
     """See the module.
 
+    Args:
+        path: the file; made when it is not there, unless `read_only`.
+        read_only: take no lock, and change nothing.
+        sync: whether commits are fsynced.
+
+    Attributes:
+        repair: what was dropped when it was opened, or None.
+
     Raises:
         StoreTruncated, StoreCorrupt: when it is opened, and when a record is read.
+        StoreNotWritten, StoreInDoubt: by a commit.
     """
 
-    def __init__(self, path: str, *, read_only: bool = False) -> None:
+    # ZODB's own
+    _file: Any
+    _pos: int
+    _tfile: Any
+    _pack_is_in_progress: bool
+
+    def __init__(self, path: str, *, read_only: bool = False, sync: bool = True) -> None:
+        self.repair: Repair | None = None
+        self._sync = sync
+        self._doubt = ""
+        self._ragged = False  # whether bytes of no account may follow the last transaction
+        self._marks: MarkFile | None = None
+        self._found = Found()
+        if not read_only and not os.path.exists(path):
+            _create(path, sync)
         try:
             super().__init__(path, read_only=read_only)
+            if not read_only:
+                self._own_files()
         except BaseException:
             self._let_go()
             raise
 
     def _let_go(self) -> None:
         """Close what an opening that failed has opened, the lock in particular."""
-        for name in ("_file", "_files", "_tfile", "_lock_file"):
+        for name in ("_file", "_files", "_tfile", "_marks", "_lock_file"):
             opened = getattr(self, name, None)
             if opened is not None:
                 opened.close()
+
+    def _own_files(self) -> None:
+        """Put unbuffered files in the place of ZODB's: what is written is written, and what is read is there."""
+        self._file.close()
+        self._file = open(self._file_name, "r+b", buffering=0)  # noqa: SIM115  # as ZODB: for as long as it is open
+        named = self._tfile.name
+        self._new_temp()
+        with contextlib.suppress(OSError):
+            os.remove(named)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Have on disk what was found, unless it is known to be."""
+        found = self._found
+        self._marks = MarkFile(self._file_name)
+        mark = read_mark(self._file_name, self._file.fileno())
+        if found.start and self._sync and (mark is None or mark.end != found.end):
+            with _refused_at_opening(self.__name__):
+                _write_again(self._file.fileno(), found.start, found.end)
+                os.fsync(self._file.fileno())
+                _sync_folder(self._file_name)
+            self._mark(found.start, found.end, found.tid)
+
+    def _mark(self, start: int, end: int, tid: bytes) -> None:
+        if self._marks is not None:
+            self._marks.put(self._file.fileno(), Mark(start, end, tid))
+        self._found.start = start
+
+    # -- opening
 
     def _restore_index(self) -> tuple[fsIndex, int, bytes] | None:
         """ZODB's place for reading the index beside the file; it goes on reading where this one ends."""
         descriptor = self._file.fileno()
         if os.fstat(descriptor).st_size <= len(MAGIC):
             return None
-        return _Walk(self.__name__, descriptor).index()
+        found = self._found = walk(self.__name__, descriptor, read_mark(self._file_name, descriptor))
+        if found.size > found.end:
+            self._drop_tail(found)
+        return found.index(), found.end, found.tid
+
+    def _drop_tail(self, found: Found) -> None:
+        descriptor, kept = self._file.fileno(), ""
+        if self._is_read_only:
+            self._file.close()
+            self._file = _UpTo(self._file_name, found.end)
+        else:
+            with _refused_at_opening(self.__name__):
+                if found.torn:
+                    kept = keep_tail(self._file_name, descriptor, found.end, found.size)
+                    _sync_folder(self._file_name)
+                os.ftruncate(descriptor, found.end)
+                os.fsync(descriptor)
+        self.repair = Repair(found.end, found.size - found.end, found.torn, kept)
+        report(self.__name__, self.repair)
+
+    # -- records
 
     def store(self, oid: bytes, oldserial: bytes, data: bytes, version: str, transaction: Any) -> None:
         """Write a record, sealed."""
-        super().store(oid, oldserial, data + _SEAL.pack(_SEALED, _checksum(oid, data)), version, transaction)
+        super().store(oid, oldserial, seal(oid, data), version, transaction)
 
     def load(self, oid: bytes, version: str = "") -> tuple[bytes, bytes]:
         """Give data and tid of the last record of an object."""
@@ -97,87 +176,256 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
         return self._checked(oid, super().loadSerial(oid, serial))
 
     def _checked(self, oid: bytes, data: bytes) -> bytes:
-        start = len(data) - _SEAL.size
-        if start >= 0:
-            mark, checksum = _SEAL.unpack_from(data, start)
-            if mark == _SEALED and checksum != _checksum(oid, memoryview(data)[:start]):
-                number = int.from_bytes(oid, "big")
-                raise StoreCorrupt(self.__name__, f"the record of object {number:,} does not have its checksum")
+        if not seal_holds(oid, data):
+            raise no_checksum(self.__name__, oid)
         return data
 
+    # -- commits
 
-def _checksum(oid: bytes, data: bytes | memoryview) -> int:
-    return zlib.crc32(data, zlib.crc32(oid))
+    def tpc_begin(self, transaction: Any, tid: bytes | None = None, status: str = " ") -> None:
+        """Begin a commit."""
+        if self._doubt:
+            raise StoreInDoubt(self.__name__, self._doubt)
+        super().tpc_begin(transaction, tid, status)
+        if self._ragged:
+            self._cut()
+            if self._ragged:
+                raise StoreNotWritten(self.__name__, "what an earlier commit left cannot be cut off")
+
+    def tpc_vote(self, transaction: Any) -> Any:
+        """Write the transaction to the end of the file, unfinished."""
+        with self._lock:
+            if transaction is not self._transaction:
+                raise StorageTransactionError("tpc_vote called with wrong transaction")
+            try:
+                self._nextpos = self._pos + self._write()
+            except BaseException as error:
+                self._cut()
+                if isinstance(error, OSError):
+                    raise StoreNotWritten(self.__name__, error.strerror or str(error)) from error
+                raise
+            return self._resolved
+
+    def _write(self) -> int:
+        """Write header, records and length; give how many bytes they are."""
+        user, description, extension = self._ude
+        size = self._tfile.tell()
+        length = self._thl + size
+        header = TxnHeader(self._tid, length, "c", len(user), len(description), len(extension))
+        header.user, header.descr, header.ext = user, description, extension
+        self._tfile.seek(0)
+        part, position, left = header.asString(), self._pos, size
+        while True:
+            more = self._tfile.read(min(_CHUNK, left)) if left else b""
+            left -= len(more)
+            part += more + (b"" if left else LENGTH.pack(length))
+            _write_all(self._file.fileno(), part, position)
+            position += len(part)
+            part = b""
+            if not left:
+                return int(length + LENGTH.size)
+
+    def _finish(self, tid: bytes, u: bytes, d: bytes, e: bytes) -> None:
+        """Finish the transaction in the file, and have it on disk."""
+        descriptor = self._file.fileno()
+        try:
+            _write_all(descriptor, self._tstatus.encode(), self._pos + STATUS_AT)
+            if self._sync:
+                os.fsync(descriptor)
+        except BaseException as error:
+            self._doubt = f"the last commit was written, but could not be made durable ({_text(error)})"
+            self._nextpos = 0
+            raise StoreInDoubt(self.__name__, self._doubt) from error
+        start, self._pos = self._pos, self._nextpos
+        self._index.update(self._tindex)
+        self._ltid = tid
+        if self._sync:
+            self._mark(start, self._pos, tid)
+        else:
+            self._found.start = start
+
+    def _abort(self) -> None:
+        if self._nextpos:
+            self._cut()
+            self._nextpos = 0
+
+    def _cut(self) -> None:
+        """Cut off what follows the last transaction; if that cannot be done now, before the next."""
+        try:
+            os.ftruncate(self._file.fileno(), self._pos)
+            self._ragged = False
+        except OSError:
+            self._ragged = True
+        self._files.flush()
+
+    def _clear_temp(self) -> None:
+        if getattr(self._tfile, "_rolled", False):  # it was large: give memory and disk back
+            self._new_temp()
+        super()._clear_temp()
+
+    def _new_temp(self) -> None:
+        self._tfile.close()
+        folder = os.path.dirname(self._file_name)
+        self._tfile = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=folder)  # noqa: SIM115
+        self._tfmt = TempFormatter(self._tfile)
+
+    def close(self) -> None:
+        """Close the files; have them on disk first, unless a commit failed.  Calling it twice does no harm."""
+        if not self._file.closed and not self._is_read_only:
+            if self._ragged:
+                self._cut()
+            if not self._doubt and self._found.start:
+                self._sync_at_end()
+        super().close()
+        if self._marks is not None:
+            self._marks.close()
+
+    def _sync_at_end(self) -> None:
+        with contextlib.suppress(OSError):  # then there is no mark, and the next opening does it
+            if not self._sync:
+                os.fsync(self._file.fileno())
+            self._mark(self._found.start, self._pos, self._ltid)
+
+    # -- the past
+
+    def newest_transactions(self) -> Any:
+        """Yield (tid, note, whether pack has been at it), the newest first, reading no more than is asked for."""
+        with open(self._file_name, "rb") as file:
+            descriptor, position = file.fileno(), self._pos
+            while position > len(MAGIC):
+                (length,) = read(descriptor, LENGTH, position - LENGTH.size)
+                position -= length + LENGTH.size
+                tid, again, status, user, description, _ = read(descriptor, TRANSACTION, position)
+                if again != length:
+                    raise StoreCorrupt(self.__name__, f"there is no transaction at byte {position:,}")
+                note = os.pread(descriptor, description, position + TRANSACTION.size + user)
+                yield tid, note, status == b"p"
+
+    def pack(self, t: float, referencesf: Any, gc: bool | None = None) -> None:
+        """Put a file in its place that has only what is reachable, and what is newer than `t`."""
+        if self._is_read_only:
+            raise ReadOnlyError
+        if self._doubt:
+            raise StoreInDoubt(self.__name__, self._doubt)
+        if not self._index:
+            return
+        with self._lock:
+            if self._pack_is_in_progress:
+                raise FileStorageError("Already packing")
+            self._pack_is_in_progress = True
+        try:
+            stop = TimeStamp(*time.gmtime(t)[:5], t % 60).raw()
+            with _cannot_be_packed(self.__name__):
+                packed = self.packer(self, referencesf, stop, self._pack_gc if gc is None else gc)
+            if packed is not None:
+                try:
+                    self._take_place(*packed)
+                finally:
+                    self._commit_lock.release()  # the packer took it
+        finally:
+            with self._lock:
+                self._pack_is_in_progress = False
+
+    def _take_place(self, end: int, index: fsIndex) -> None:
+        new = self._file_name + ".pack"
+        with self._files.write_lock(), self._lock:
+            self._files.empty()
+            try:
+                with _cannot_be_packed(self.__name__):
+                    _sync_file(new, self._sync)
+                    file = open(new, "r+b", buffering=0)  # noqa: SIM115
+                    os.replace(new, self._file_name)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.remove(new)
+                raise
+            self._file.close()
+            self._file = file
+            self._initIndex(index, self._tindex)
+            self._pos = end
+            try:
+                if self._sync:
+                    _sync_folder(self._file_name)
+            except OSError as error:
+                self._doubt = f"it was packed, but its folder could not be made durable ({_text(error)})"
+                raise StoreInDoubt(self.__name__, self._doubt) from error
+            (length,) = read(file.fileno(), LENGTH, end - LENGTH.size)
+            self._mark(end - LENGTH.size - length, end, self._ltid)
 
 
-class _Walk:
-    """One walk over the headers of a file.  It only reads; `os.pread` leaves ZODB's position alone."""
+class _UpTo(io.FileIO):
+    """A file that ends early: what follows is not there for ZODB."""
 
-    def __init__(self, name: str, descriptor: int) -> None:
-        self.name, self.descriptor = name, descriptor
-        self.size = self._size()
-        self.last_of: dict[bytes, int] = {}
-        self.last_tid = bytes(8)
+    def __init__(self, path: str, end: int) -> None:
+        super().__init__(path, "rb")
+        self._end = end
 
-    def index(self) -> tuple[fsIndex, int, bytes]:
-        """Give where the last record of each object is, where the finished transactions end, and the last tid."""
-        position = len(MAGIC)
-        while (end := self._transaction(position)) is not None:
-            position = end
-        if position > len(MAGIC) and _ROOT not in self.last_of:
-            raise StoreCorrupt(self.name, "it has no root object")
-        index = fsIndex()
-        index.update(self.last_of)
-        return index, position, self.last_tid
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return super().seek(self._end + offset) if whence == os.SEEK_END else super().seek(offset, whence)
 
-    def _transaction(self, position: int) -> int | None:
-        """Check one transaction; give its end, or None if nothing, or an unfinished one, begins at `position`."""
-        header = os.pread(self.descriptor, _TRANSACTION.size, position)
-        if len(header) <= _STATUS_AT:
-            return None  # too little to tell whether it was finished
-        finished = header[_STATUS_AT] != ord("c")
-        if len(header) < _TRANSACTION.size:
-            if finished:
-                raise StoreTruncated(self.name, self.size)
-            return None
-        tid, length, status, *texts = _TRANSACTION.unpack(header)
-        first, end = position + _TRANSACTION.size + sum(texts), position + length
-        if first > end or status not in b" pc" or tid <= self.last_tid:
-            raise StoreCorrupt(self.name, f"there is no transaction at byte {position:,}, where one should begin")
-        if not finished:
-            if end + _LENGTH.size < self.size:  # more was written after it, so it cannot have been the last
-                raise StoreCorrupt(self.name, f"the transaction at byte {position:,} is not finished")
-            return None
-        if end + _LENGTH.size > self.size:
-            self.size = self._size()  # opened read-only, the file may have grown since
-        if end + _LENGTH.size > self.size:
-            raise StoreTruncated(self.name, self.size)
-        if self._read(_LENGTH, end) != (length,):
-            raise StoreCorrupt(self.name, f"the transaction at byte {position:,} has two different lengths")
-        self._records(position, first, end, tid, packed=status == b"p")
-        self.last_tid = tid
-        return int(end + _LENGTH.size)
+    def read(self, size: int | None = -1) -> bytes:
+        left = max(self._end - self.tell(), 0)
+        return super().read(left if size is None or size < 0 else min(size, left)) or b""
 
-    def _records(self, transaction: int, position: int, end: int, tid: bytes, *, packed: bool) -> None:
-        seen = {}
-        while position < end:
-            if position + _RECORD.size > end:
-                raise self._no_record(position)
-            oid, record_tid, previous, place, zero, length = self._read(_RECORD, position)
-            linked = previous == self.last_of.get(oid, 0) or (packed and previous == 0)
-            if record_tid != tid or place != transaction or zero != 0 or not linked:
-                raise self._no_record(position)
-            seen[oid] = position
-            position += _RECORD.size + (length or _LENGTH.size)
-        if position != end:
-            raise StoreCorrupt(self.name, f"the records of the transaction at byte {transaction:,} do not fill it")
-        self.last_of.update(seen)
 
-    def _size(self) -> int:
-        return os.fstat(self.descriptor).st_size
+def _create(path: str, sync: bool) -> None:
+    """Make an empty file, all or nothing."""
+    new = f"{path}.new"
+    with open(new, "wb", buffering=0) as file:
+        _write_all(file.fileno(), MAGIC, 0)
+        if sync:
+            os.fsync(file.fileno())
+    os.replace(new, path)
+    if sync:
+        _sync_folder(path)
 
-    def _read(self, layout: struct.Struct, position: int) -> tuple[Any, ...]:
-        return layout.unpack(os.pread(self.descriptor, layout.size, position))
 
-    def _no_record(self, position: int) -> StoreCorrupt:
-        return StoreCorrupt(self.name, f"the record at byte {position:,} does not fit where it is")
+def _write_all(descriptor: int, data: bytes, position: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, position)
+        position += written
+        view = view[written:]
+
+
+def _write_again(descriptor: int, position: int, end: int) -> None:
+    """Write what is there: after an fsync that failed the kernel may hold it as clean without its being on disk."""
+    while position < end:
+        part = os.pread(descriptor, min(_CHUNK, end - position), position)
+        _write_all(descriptor, part, position)
+        position += len(part)
+
+
+def _sync_file(path: str, sync: bool) -> None:
+    if sync:
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+
+
+def _sync_folder(path: str) -> None:
+    """Have the names in the folder of `path` on disk."""
+    descriptor = os.open(Path(path).absolute().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _cannot_be_packed(name: str) -> Any:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(name, f"it could not be packed ({_text(error)}); it is as it was") from error
+
+
+@contextlib.contextmanager
+def _refused_at_opening(name: str) -> Any:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(name, f"what a crash left of it could not be put in order ({_text(error)})") from error
+
+
+def _text(error: BaseException) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__

@@ -11,7 +11,7 @@ from ZODB.FileStorage import FileStorage
 
 import pstore
 from pstore import Store
-from pstore.errors import StoreCorrupt, StoreError, StoreTruncated
+from pstore.errors import StoreCorrupt, StoreError
 from pstore.testing import VirtualClock
 
 COMMITS = 3
@@ -108,17 +108,24 @@ def test_the_index_of_an_older_file_does_not_matter(path, ends):
 
 
 def test_a_file_may_be_cut_anywhere(path, ends):
+    """It was acknowledged, so nothing that was cut off may be missing silently."""
     content = path.read_bytes()
-    index_of(path).unlink()
+    for length in range(4, len(content)):
+        path.write_bytes(content[:length])
+        assert state(path, True) == "refused", length
+    path.write_bytes(content)
+    assert state(path, True) == LAST
+
+
+def test_a_copy_of_a_file_may_be_cut_anywhere(path, ends):
+    """Nothing says that its last transaction was acknowledged: it is as after a power cut."""
+    content, copy = path.read_bytes(), path.with_name("copy.fs")
     after = dict(zip(ends, [({}, {}), *(({"number": number}, {}) for number in range(COMMITS))], strict=True))
     for length in range(ends[0], len(content)):
-        path.write_bytes(content[:length])
+        copy.write_bytes(content[:length])
         whole = max(end for end in ends if end <= length)
-        if length - whole <= STATUS:  # what is left does not tell whether it was finished
-            assert state(path, True) == after[whole]
-        else:
-            with pytest.raises(StoreTruncated):
-                Store(path, read_only=True)
+        assert state(copy, True) == after[whole]
+        assert copy.read_bytes() == content[:length]
 
 
 def test_a_part_may_be_missing_doubled_or_swapped(path, ends):
