@@ -14,6 +14,7 @@ Where there is no policy nothing of this is called, so that it costs nothing.
 from __future__ import annotations
 
 import array
+import collections
 import contextvars
 import itertools
 import re
@@ -42,13 +43,12 @@ from pstore.errors import FormatError, NotAllowed
 
 __all__ = ["PLAIN", "Gates", "is_shared"]
 
-PLAIN = frozenset(
-    """
+PLAIN = safe.words("""
     accumulate_iterator anext_default batched_iterator bound_method cached_property callable_iterator chain_iterator
     class_method combinations_iterator combinations_with_replacement_iterator comparison_key compress_iterator
     container_subclass context_variable count_iterator cycle_after cycle_first_pass cycle_iterator dead_finalizer
     dead_method dead_proxy dead_reference decimal_variable deque_iterator deque_reverse_iterator driving
-    dropwhile_iterator empty_cell empty_context empty_property enumerate_iterator exactly exception_by fill fill_async
+    dropwhile_iterator empty_cell empty_context empty_deque empty_property enumerate_iterator exactly exception_by fill fill_async
     filter_iterator filterfalse_iterator finished_frame frozenset_subclass groupby_iterator islice_iterator
     item_iterator limited_dict_iterator list_iterator list_reverse_iterator made_module map_iterator mapping_proxy
     memory_iterator memory_view pairwise_iterator partial_method permutations_iterator product_iterator range_iterator
@@ -58,8 +58,7 @@ PLAIN = frozenset(
     starmap_iterator static_method struct_format super_object system_random takewhile_iterator tee_source
     template_iterator traceback weak_key_dictionary weak_method weak_proxy weak_reference weak_set
     weak_value_dictionary zip_iterator zip_longest_iterator
-""".split()
-)
+""")
 
 # name -> the types that its first argument has to have
 _FIRST: dict[str, tuple[type, ...]] = {
@@ -67,6 +66,11 @@ _FIRST: dict[str, tuple[type, ...]] = {
     "asend": (types.AsyncGeneratorType,),
     "athrow": (types.AsyncGeneratorType,),
     "coroutine_await": (types.CoroutineType,),
+    "fill_bytearray": (bytearray,),
+    "fill_counter": (collections.Counter,),
+    "fill_defaultdict": (collections.defaultdict,),
+    "fill_deque": (collections.deque,),
+    "fill_ordered": (collections.OrderedDict,),
     "frame_locals": (types.FrameType,),
     "frame_object": (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType),
     "groupby_group": (itertools.groupby,),
@@ -89,7 +93,8 @@ _OF_FUNCTION = (
     "__type_params__",
 )
 _SHARED = (
-    type, types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.ModuleType, property, staticmethod, classmethod,
+    type, types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.ModuleType, property, staticmethod,
+    classmethod,
 )  # fmt: skip
 
 
@@ -126,9 +131,6 @@ def _damaged(function: str, what: str) -> FormatError:
     return FormatError(f"damaged, or made up: {function} is given {what}")
 
 
-_typed = {name: _Typed(name, kinds) for name, kinds in _FIRST.items()}
-
-
 class Gates:
     """The stored functions of one load under a policy.
 
@@ -146,7 +148,8 @@ class Gates:
             return gate if name in _RENAMING else _original(name)
         if name in PLAIN:
             return types.MethodType(_call, _original(name))  # nothing can be set on a method
-        gate = _typed.get(name) or getattr(self, f"g_{name}", None)
+        kinds = _FIRST.get(name)
+        gate = _Typed(name, kinds) if kinds is not None else getattr(self, f"g_{name}", None)
         if gate is None:
             raise NotAllowed(f"{stored.__name__}:{name}", "it is not known to be harmless", "")
         return gate
@@ -389,9 +392,7 @@ _OF_CODE = (type, types.FunctionType, types.CodeType, types.FrameType, types.Mod
 _DESCRIPTORS = (types.GetSetDescriptorType, types.MemberDescriptorType, types.ClassMethodDescriptorType)
 
 # Where names and code are looked up: with renames alone these are called instead of the functions themselves.
-_RENAMING = frozenset(
-    """
+_RENAMING = safe.words("""
     by_name find_module type_parameter frame frame_shell created async_frame code_object function_by_value
     class_by_value enum_by_value
-""".split()
-)
+""")

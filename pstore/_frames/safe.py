@@ -29,10 +29,11 @@ import uuid
 import zoneinfo
 from typing import Any
 
-__all__ = ["attribute", "entry_for", "has", "method", "named_type", "names"]
+__all__ = ["attribute", "entry_for", "has", "method", "named_type", "names", "words"]
 
 
-def _words(text: str) -> frozenset[str]:
+def words(text: str) -> frozenset[str]:
+    """The words of a table."""
     return frozenset(text.split())
 
 
@@ -42,10 +43,10 @@ def _public(module: types.ModuleType, *refused: str) -> frozenset[str]:
 
 _BUILTINS = frozenset(
     name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, BaseException)
-) | _words("""
+) | words("""
     object type int float complex bool str bytes bytearray memoryview list dict frozendict set frozenset tuple range
     slice enumerate filter map reversed zip property staticmethod classmethod super Ellipsis NotImplemented
-    abs all any ascii bin callable chr divmod format hash hex id isinstance issubclass iter len max min next oct ord pow
+    __build_class__ abs all any ascii bin callable chr divmod format hash hex id isinstance issubclass iter len max min next oct ord pow
     print repr round sorted sum aiter anext
 """)
 
@@ -54,48 +55,50 @@ _OPERATORS = _public(operator, "attrgetter", "methodcaller", "call")
 # module -> the first parts of qualified names; what is below them is theirs
 _NAMES: dict[str, frozenset[str]] = {
     "builtins": _BUILTINS,
-    "collections": _words("""ChainMap Counter OrderedDict UserDict UserList UserString defaultdict deque
+    "collections": words("""ChainMap Counter OrderedDict UserDict UserList UserString defaultdict deque
         _tuplegetter"""),
-    "_collections": _words("_tuplegetter OrderedDict defaultdict deque"),
-    "copyreg": _words("_reconstructor __newobj__ __newobj_ex__"),
-    "functools": _words("partial partialmethod cached_property reduce cmp_to_key Placeholder _PlaceholderType"),
-    "_functools": _words("partial reduce cmp_to_key Placeholder"),
+    "_collections": words("_tuplegetter OrderedDict defaultdict deque"),
+    "copyreg": words("_reconstructor __newobj__ __newobj_ex__"),
+    "functools": words("""partial partialmethod cached_property reduce cmp_to_key Placeholder _PlaceholderType
+        _gt_from_lt _le_from_lt _ge_from_lt _ge_from_le _lt_from_le _gt_from_le _lt_from_gt _ge_from_gt _le_from_gt
+        _le_from_ge _gt_from_ge _lt_from_ge"""),
+    "_functools": words("partial reduce cmp_to_key Placeholder"),
     "operator": _OPERATORS,
     "_operator": _OPERATORS,
-    "types": _words("SimpleNamespace GenericAlias UnionType NoneType"),
+    "types": words("SimpleNamespace GenericAlias UnionType NoneType"),
     "typing": frozenset(
         name for name in typing.__all__ if not isinstance(vars(typing).get(name), types.FunctionType)
-    ) - {"ForwardRef", "TypedDict", "NamedTuple", "evaluate_forward_ref"},
-    "abc": _words("ABC ABCMeta"),
-    "enum": _words("""Enum EnumMeta EnumType IntEnum StrEnum Flag IntFlag FlagBoundary ReprEnum auto property member
+    ) | {"_ProtocolMeta"} - {"ForwardRef", "TypedDict", "NamedTuple", "evaluate_forward_ref"},
+    "abc": words("ABC ABCMeta"),
+    "enum": words("""Enum EnumMeta EnumType IntEnum StrEnum Flag IntFlag FlagBoundary ReprEnum auto property member
         nonmember pickle_by_enum_name pickle_by_global_name KEEP STRICT CONFORM EJECT"""),
-    "dataclasses": _words("""MISSING KW_ONLY Field InitVar FrozenInstanceError _FIELD _FIELD_CLASSVAR _FIELD_INITVAR
+    "dataclasses": words("""MISSING KW_ONLY Field InitVar FrozenInstanceError _FIELD _FIELD_CLASSVAR _FIELD_INITVAR
         _DataclassParams _HAS_DEFAULT_FACTORY _HAS_DEFAULT_FACTORY_CLASS _MISSING_TYPE _KW_ONLY_TYPE"""),
-    "uuid": _words("UUID SafeUUID"),
-    "zoneinfo": _words("ZoneInfo"),
-    "pathlib": _words("Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath"),
-    "re": _words("_compile RegexFlag error PatternError"),
-    "array": _words("array _array_reconstructor"),
-    "random": _words("Random SystemRandom _inst"),
-    "_random": _words("Random"),
-    "string": _words("Template"),
-    "time": _words("struct_time"),
-    "io": _words("BytesIO StringIO"),
-    "_io": _words("BytesIO StringIO"),
-    "logging": _words("getLogger"),
-    "contextlib": _words("""AbstractContextManager AbstractAsyncContextManager AsyncContextDecorator AsyncExitStack
+    "uuid": words("UUID SafeUUID"),
+    "zoneinfo": words("ZoneInfo"),
+    "pathlib": words("Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath"),
+    "re": words("_compile RegexFlag error PatternError"),
+    "array": words("array _array_reconstructor"),
+    "random": words("Random SystemRandom _inst"),
+    "_random": words("Random"),
+    "string": words("Template"),
+    "time": words("struct_time"),
+    "io": words("BytesIO StringIO"),
+    "_io": words("BytesIO StringIO"),
+    "logging": words("getLogger"),
+    "contextlib": words("""AbstractContextManager AbstractAsyncContextManager AsyncContextDecorator AsyncExitStack
         ContextDecorator ExitStack _AsyncGeneratorContextManager _BaseExitStack _GeneratorContextManager
         _GeneratorContextManagerBase aclosing asynccontextmanager closing contextmanager nullcontext suppress"""),
-    "asyncio.events": _words("Handle TimerHandle AbstractEventLoop"),
-    "_asyncio": _words("Future Task"),
-    "concurrent.futures._base": _words("Error CancelledError TimeoutError InvalidStateError BrokenExecutor"),
-    "persistent": _words("Persistent"),
+    "asyncio.events": words("Handle TimerHandle AbstractEventLoop"),
+    "_asyncio": words("Future Task"),
+    "concurrent.futures._base": words("Error CancelledError TimeoutError InvalidStateError BrokenExecutor"),
+    "persistent": words("Persistent"),
 }  # fmt: skip
 
 # modules all of whose own classes and functions are in the table
-_MODULES = _words("""
+_MODULES = words("""
     datetime _pydatetime decimal _decimal _pydecimal fractions numbers ipaddress math cmath itertools
-    heapq _heapq bisect _bisect _collections_abc pathlib._local graphlib
+    heapq _heapq bisect _bisect _collections_abc collections.abc pathlib._local graphlib
     asyncio.coroutines asyncio.exceptions asyncio.futures asyncio.locks asyncio.mixins asyncio.queues asyncio.staggered
     asyncio.taskgroups asyncio.tasks asyncio.threads asyncio.timeouts
     persistent.mapping persistent.list
@@ -105,7 +108,7 @@ _MODULES = _words("""
 """)
 
 # of pstore: what opens databases, reads bytes or serves operators
-_CLOSED = _words("pstore.testing pstore.tools pstore.__main__")
+_CLOSED = words("pstore.testing pstore.tools pstore.__main__")
 
 
 def names(module: str, qualname: str) -> bool:
@@ -128,9 +131,9 @@ def _is_btree(module: str, qualname: str) -> bool:
 def _is_pattern(module: str) -> bool:
     """Public modules of pstore, which are built on its public names alone."""
     parts = module.split(".")
-    return parts[0] == "pstore" and 1 < len(parts) and not any(part[0] == "_" for part in parts) and (
-        ".".join(parts[:2]) not in _CLOSED
-    )  # fmt: skip
+    if parts[0] != "pstore" or len(parts) < 2 or any(part[:1] == "_" for part in parts):
+        return False
+    return ".".join(parts[:2]) not in _CLOSED
 
 
 def entry_for(module: str, qualname: str) -> str:
@@ -147,19 +150,20 @@ _DATA_TYPES: frozenset[type] = frozenset({
     datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone, decimal.Decimal,
     decimal.Context, fractions.Fraction, uuid.UUID, random.Random, array.array, re.Pattern, re.Match, struct.Struct,
     types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType,
+    type(re.compile("").scanner("")),  # type: ignore[attr-defined]
 })  # fmt: skip
 _METHODS = (
     types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType, types.FunctionType,
     types.BuiltinFunctionType, classmethod, staticmethod,
 )  # fmt: skip
 
-_HARMLESS = _words("""
+_HARMLESS = words("""
     __abs__ __add__ __and__ __bool__ __bytes__ __ceil__ __complex__ __contains__ __delitem__ __divmod__ __eq__ __float__
     __floor__ __floordiv__ __format__ __ge__ __getitem__ __gt__ __hash__ __iadd__ __iand__ __imul__ __index__ __int__
     __invert__ __ior__ __isub__ __iter__ __ixor__ __le__ __len__ __length_hint__ __lshift__ __lt__ __mod__ __mul__
     __ne__ __neg__ __next__ __or__ __pos__ __pow__ __radd__ __rand__ __rdivmod__ __repr__ __reversed__ __rfloordiv__
     __rlshift__ __rmod__ __rmul__ __ror__ __round__ __rpow__ __rrshift__ __rshift__ __rsub__ __rtruediv__ __rxor__
-    __setitem__ __str__ __sub__ __truediv__ __trunc__ __xor__ __missing__
+    __setitem__ __str__ __sub__ __truediv__ __trunc__ __xor__ __missing__ __new__
 """)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pstore._frames import names, stored
@@ -30,14 +30,21 @@ def load(body: Any, policy: Policy) -> Any:
     return unpickler(io.BytesIO(body), policy).load()
 
 
-def unpickler(file: Any, policy: Policy) -> Any:
-    """A `pickle.Unpickler` for one load; `persistent_load` may be set on it."""
-    return _Checked(file, policy) if policy.restricted else _Renaming(file, policy)
+def unpickler(file: Any, policy: Policy | None, buffers: Iterable[Any] | None = None) -> Any:
+    """A `pickle.Unpickler` for one load; `persistent_load` may be set on it.
+
+    Whoever does more than to call its `load`, such as putting states into what it made, has to ask `gates.is_shared`
+    before: what is shared must not be changed.
+    """
+    if policy is None:
+        return pickle.Unpickler(file, buffers=buffers)
+    kind = _Checked if policy.restricted else _Renaming
+    return kind(file, policy, buffers)
 
 
 class _Renaming(pickle.Unpickler):
-    def __init__(self, file: Any, policy: Policy) -> None:
-        super().__init__(file)
+    def __init__(self, file: Any, policy: Policy, buffers: Iterable[Any] | None = None) -> None:
+        super().__init__(file, buffers=buffers)
         self._policy, self._gates = policy, Gates(policy)
 
     def find_class(self, module: str, name: str) -> Any:
@@ -47,9 +54,9 @@ class _Renaming(pickle.Unpickler):
 
 
 _PurePython: Any = pickle._Unpickler
-_UNUSED = (  # text protocols, extension codes (which are looked up past find_class), buffers outside of the bytes
+_UNUSED = (  # text protocols, and extension codes, which are looked up past find_class
     pickle.GLOBAL, pickle.INST, pickle.OBJ, pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.PERSID, pickle.STRING,
-    pickle.NEXT_BUFFER, pickle.READONLY_BUFFER, pickle.GET, pickle.PUT, pickle.INT, pickle.LONG, pickle.FLOAT,
+    pickle.GET, pickle.PUT, pickle.INT, pickle.LONG, pickle.FLOAT,
     pickle.UNICODE, pickle.DICT, pickle.LIST, pickle.BINSTRING, pickle.SHORT_BINSTRING,
 )  # fmt: skip
 
@@ -59,8 +66,8 @@ class _Checked(_PurePython):  # type: ignore[misc]
         code: step for code, step in _PurePython.dispatch.items() if bytes((code,)) not in _UNUSED
     }
 
-    def __init__(self, file: Any, policy: Policy) -> None:
-        super().__init__(file)
+    def __init__(self, file: Any, policy: Policy, buffers: Iterable[Any] | None = None) -> None:
+        super().__init__(file, buffers=buffers)
         self._policy, self._gates = policy, Gates(policy)
         self._known: dict[tuple[str, str], Any] = {}
 
