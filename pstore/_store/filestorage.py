@@ -301,8 +301,8 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
                 note = os.pread(descriptor, description, position + TRANSACTION.size + user)
                 yield tid, note, status == b"p"
 
-    def pack(self, t: float, referencesf: Any, gc: bool | None = None) -> None:
-        """Put a file in its place that has only what is reachable, and what is newer than `t`."""
+    def pack(self, t: float | bytes, referencesf: Any, gc: bool | None = None) -> None:
+        """Put a file in its place that has only what is reachable, and what is newer than `t`: seconds, or a tid."""
         if self._is_read_only:
             raise ReadOnlyError
         if self._doubt:
@@ -314,7 +314,7 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
                 raise FileStorageError("Already packing")
             self._pack_is_in_progress = True
         try:
-            stop = TimeStamp(*time.gmtime(t)[:5], t % 60).raw()
+            stop = t if isinstance(t, bytes) else TimeStamp(*time.gmtime(t)[:5], t % 60).raw()
             with _cannot_be_packed(self.__name__):
                 packed = self.packer(self, referencesf, stop, self._pack_gc if gc is None else gc)
             if packed is not None:
@@ -335,6 +335,7 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
                     _sync_file(new, self._sync)
                     file = open(new, "r+b", buffering=0)  # noqa: SIM115
                     os.replace(new, self._file_name)
+                    file.name = self._file_name  # the next pack opens what is called so
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.remove(new)
