@@ -44,20 +44,21 @@ from pstore.errors import FormatError, NotAllowed
 __all__ = ["PLAIN", "Gates", "is_shared"]
 
 PLAIN = safe.words("""
-    accumulate_iterator anext_default batched_iterator bound_method cached_property callable_iterator chain_iterator
-    class_method combinations_iterator combinations_with_replacement_iterator comparison_key compress_iterator
-    container_subclass context_variable count_iterator cycle_after cycle_first_pass cycle_iterator dead_finalizer
-    dead_method dead_proxy dead_reference decimal_variable deque_iterator deque_reverse_iterator driving
-    dropwhile_iterator empty_cell empty_context empty_deque empty_property enumerate_iterator exactly exception_by fill fill_async
-    filter_iterator filterfalse_iterator finished_frame frozenset_subclass groupby_iterator islice_iterator
-    item_iterator limited_dict_iterator list_iterator list_reverse_iterator made_module map_iterator mapping_proxy
-    memory_iterator memory_view pairwise_iterator partial_method permutations_iterator product_iterator range_iterator
-    released_memory_view repeat_iterator reversed_iterator same sentinel set_iterator spent_awaitable
-    spent_callable_iterator spent_combinations spent_group spent_item_iterator spent_itertool spent_list_iterator
-    spent_list_reverse_iterator spent_odict_iterator spent_permutations spent_product spent_reversed_iterator
-    starmap_iterator static_method struct_format super_object system_random takewhile_iterator tee_source
-    template_iterator traceback weak_key_dictionary weak_method weak_proxy weak_reference weak_set
-    weak_value_dictionary zip_iterator zip_longest_iterator
+        accumulate_iterator anext_default batched_iterator bound_method cached_property callable_iterator
+    chain_iterator     class_method combinations_iterator combinations_with_replacement_iterator comparison_key
+    compress_iterator     container_subclass context_variable count_iterator cycle_after cycle_first_pass
+    cycle_iterator dead_finalizer     dead_method dead_proxy dead_reference decimal_variable deque_iterator
+    deque_reverse_iterator driving     dropwhile_iterator empty_cell empty_context empty_deque empty_property
+    enumerate_iterator exactly exception_by fill fill_async     filter_iterator filterfalse_iterator finished_frame
+    frozenset_subclass groupby_iterator islice_iterator     item_iterator limited_dict_iterator list_iterator
+    list_reverse_iterator made_module map_iterator mapping_proxy     memory_iterator memory_view pairwise_iterator
+    partial_method permutations_iterator product_iterator range_iterator     released_memory_view repeat_iterator
+    reversed_iterator same sentinel set_iterator spent_awaitable     spent_callable_iterator spent_combinations
+    spent_group spent_item_iterator spent_itertool spent_list_iterator     spent_list_reverse_iterator
+    spent_odict_iterator spent_permutations spent_product spent_reversed_iterator     starmap_iterator static_method
+    struct_format super_object system_random takewhile_iterator tee_source     template_iterator traceback
+    weak_key_dictionary weak_method weak_proxy weak_reference weak_set     weak_value_dictionary zip_iterator
+    zip_longest_iterator
 """)
 
 # name -> the types that its first argument has to have

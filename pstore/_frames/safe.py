@@ -44,10 +44,10 @@ def _public(module: types.ModuleType, *refused: str) -> frozenset[str]:
 _BUILTINS = frozenset(
     name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, BaseException)
 ) | words("""
-    object type int float complex bool str bytes bytearray memoryview list dict frozendict set frozenset tuple range
-    slice enumerate filter map reversed zip property staticmethod classmethod super Ellipsis NotImplemented
-    __build_class__ abs all any ascii bin callable chr divmod format hash hex id isinstance issubclass iter len max min next oct ord pow
-    print repr round sorted sum aiter anext
+        object type int float complex bool str bytes bytearray memoryview list dict frozendict set frozenset tuple
+    range     slice enumerate filter map reversed zip property staticmethod classmethod super Ellipsis NotImplemented
+    __build_class__ abs all any ascii bin callable chr divmod format hash hex id isinstance issubclass iter len max
+    min next oct ord pow     print repr round sorted sum aiter anext
 """)
 
 _OPERATORS = _public(operator, "attrgetter", "methodcaller", "call")
@@ -66,9 +66,9 @@ _NAMES: dict[str, frozenset[str]] = {
     "operator": _OPERATORS,
     "_operator": _OPERATORS,
     "types": words("SimpleNamespace GenericAlias UnionType NoneType"),
-    "typing": frozenset(
-        name for name in typing.__all__ if not isinstance(vars(typing).get(name), types.FunctionType)
-    ) | {"_ProtocolMeta"} - {"ForwardRef", "TypedDict", "NamedTuple", "evaluate_forward_ref"},
+    "typing": frozenset(name for name in typing.__all__ if type(vars(typing).get(name)) is not types.FunctionType)
+    - words("ForwardRef TypedDict NamedTuple")
+    | words("_ProtocolMeta"),
     "abc": words("ABC ABCMeta"),
     "enum": words("""Enum EnumMeta EnumType IntEnum StrEnum Flag IntFlag FlagBoundary ReprEnum auto property member
         nonmember pickle_by_enum_name pickle_by_global_name KEEP STRICT CONFORM EJECT"""),
