@@ -18,6 +18,7 @@ LAYERS = ["errors", "clock", "_frames", "_store", "_engine", "testing", "tools"]
 OUTSIDE = {
     "_frames": {"bytecode"},
     "_store": {"ZODB", "persistent", "transaction", "BTrees", "zc"},
+    "testing": {"ZODB", "pytest"},
 }
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
