@@ -43,7 +43,7 @@ def _in_process(shape: str, count: int, folder: str, way: str) -> dict[str, floa
     found: dict[str, float] = {}
     for trace in ([], ["--trace"]):
         command = [sys.executable, "-m", "benchmarks.memory", shape, str(count), folder, way, *trace]
-        done = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.PIPE, text=True)
         found |= json.loads(done.stdout)
     return found
 

@@ -108,7 +108,86 @@ def cost(result: dict[str, Any]) -> str:
     return f"{result['dump_ratio']:.1f} / {result['load_ratio']:.1f}"
 
 
+# ---------------------------------------------------------------- the store
+
+
+def store_section(folder: Path = RESULTS) -> str:
+    """The Markdown of the store's table; a version without results has dashes."""
+    stores = [_store_results(folder / f"store-{version}.json") for version in VERSIONS]
+    present = [store for store in stores if store]
+    if not present:
+        raise SystemExit("no results of the store: python -m benchmarks store --json benchmarks/results")
+    (many,) = {store["plain"]["objects"] for store in present}
+    (few,) = {store["small"]["objects"] for store in present}
+    lines = {
+        f"10 of {many:,} plain objects changed: ms (times faster than `pickle`)": lambda s: _faster(s["plain"], "ten"),
+        "the least of that in other shapes": _least_of_shapes,
+        f"1 of {few:,} changed": lambda s: _faster(s["small"], "one"),
+        f"nothing of {many:,} changed: ms, bytes written": _nothing,
+        f"a first persist of {many:,} / loading them, over `pickle`": lambda s: _both(s["plain"], "first", "load"),
+        "file over that of `pickle`; bytes written for each of 10 changes": _bytes,
+        f"one of {_largest(present[0], 'generators'):,} suspended generators advanced": _generators,
+        "memory per object: the graph + the store's tables, bytes": _memory,
+    }
+    rows = [["", *VERSIONS], ["---"] * 6]
+    rows += [[title, *(line(store) if store else "-" for store in stores)] for title, line in lines.items()]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _store_results(path: Path) -> dict[str, Any]:
+    return read(path)["benchmarks"] if path.exists() else {}
+
+
+def _faster(result: dict[str, Any], side: str) -> str:
+    return f"{_millis(result, side)} ({_number(result[f'{side}_faster_ratio'])})"
+
+
+def _millis(result: dict[str, Any], side: str) -> str:
+    return _number(result[f"{side}_wall_us_min"] / 1000)
+
+
+def _number(value: float) -> str:
+    """Two digits that mean something."""
+    return f"{value:.2f}" if value < 1 else f"{value:.1f}" if value < 10 else f"{value:,.0f}"
+
+
+def _least_of_shapes(store: dict[str, Any]) -> str:
+    least = min((row for name, row in store.items() if name != "plain" and "ten" in row.get("bars", ())), key=_ten)
+    return _faster(least, "ten")
+
+
+def _ten(result: dict[str, Any]) -> float:
+    ratio: float = result["ten_faster_ratio"]
+    return ratio
+
+
+def _nothing(store: dict[str, Any]) -> str:
+    return f"{_millis(store['plain'], 'nothing')}, {'0' if store['plain']['nothing_wrote_nothing'] else 'some'}"
+
+
+def _both(result: dict[str, Any], *sides: str) -> str:
+    return " / ".join(f"{result[f'{side}_ratio']:.1f}" for side in sides)
+
+
+def _bytes(store: dict[str, Any]) -> str:
+    return f"{store['plain']['size_ratio']:.1f}; {store['plain']['ten_bytes_per_change']:,}"
+
+
+def _largest(store: dict[str, Any], curve: str) -> int:
+    count: int = store[curve]["points"][-1]["n"]
+    return count
+
+
+def _generators(store: dict[str, Any]) -> str:
+    return _faster(store["generators"]["points"][-1], "change")
+
+
+def _memory(store: dict[str, Any]) -> str:
+    memory = store["memory"]
+    return f"{memory['plain_graph_traced_bytes']:.0f} + {memory['plain_tables_traced_bytes']:.0f}"
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["collect"]:
         collect(Path(sys.argv[2]))
-    print(section())
+    print(store_section() if sys.argv[1:2] == ["store"] else section())

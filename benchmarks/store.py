@@ -194,6 +194,7 @@ class _Pair:
     def load(self, effort: Effort) -> dict[str, Any]:
         """Open the store and look at all of it; the same for the pickle.  Closes the store."""
         self.close()
+        opened_bytes = self.path.stat().st_size
         expected = self.look(self.graph)
         found = []
 
@@ -215,6 +216,7 @@ class _Pair:
         self.close()
         assert set(found) == {expected}, "what was loaded is not what was stored"
         _over(figures, "load", "load", "unpickle")
+        figures["load_file_bytes"] = opened_bytes  # with all the transactions that there were until then
         return figures
 
     def close(self) -> None:
