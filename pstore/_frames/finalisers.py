@@ -43,7 +43,7 @@ def abandon(*roots: Any) -> int:
                 abandon_one(obj)
                 marked += 1
         for obj in gc.get_referents(*chunk):
-            if id(obj) not in seen and gc.is_tracked(obj) and not isinstance(obj, _NOT_ENTERED):
+            if id(obj) not in seen and gc.is_tracked(obj) and not issubclass(type(obj), _NOT_ENTERED):
                 seen.add(id(obj))
                 todo.append(obj)
     return marked
