@@ -36,7 +36,7 @@ from pstore._store.checked import load
 from pstore._store.walk import Walk, refusal
 from pstore.errors import CodeNotFound, FormatError, PstoreError, RebuildError
 
-__all__ = ["HEADER", "dumps", "loads", "register"]
+__all__ = ["HEADER", "dumps", "loads", "loads_under", "register"]
 
 HEADER = b"pstore1\n"
 _BODY = len(HEADER)
@@ -109,7 +109,6 @@ def loads(
     *,
     allow: Iterable[str] | None = None,
     renames: Mapping[str, str] | None = None,
-    policy: Policy | None = None,
 ) -> Any:
     """Bring back what :func:`dumps` stored.  No code of a suspended frame runs before it is resumed.
 
@@ -117,36 +116,63 @@ def loads(
         data: the bytes.
         allow: modules (``shop``, ``shop.*``) whose classes and functions the bytes may name; None: any.
         renames: old name -> new name of modules, classes and functions that were moved or renamed since.
-        policy: both, ready made (see `pstore._frames.policy`).
 
     Raises:
         NotAllowed: it names something that `allow` does not have; nothing of that was imported or called.
         FormatError: `data` is not pstore's, is damaged, or of another format or Python version.
         CodeNotFound, CodeChanged: code that it refers to is not there, or is other code.
     """
+    if allow is not None or renames is not None:
+        return loads_under(policy_of(allow, renames), data)
     if data[:_BODY] != HEADER:
         raise _not_ours(bytes(data[:_BODY]))
     body = data[_BODY:] if len(data) <= _KEEP else memoryview(data)[_BODY:]  # copying a little is the faster
-    if policy is None and (allow is not None or renames is not None):
-        policy = policy_of(allow, renames)
     start_of_load()
     failed = True
     try:
-        loaded = pickle.loads(body) if policy is None else load(body, policy)
+        loaded = pickle.loads(body)
         failed = False
         return loaded
     except PstoreError:
         raise
-    except ModuleNotFoundError as error:
-        raise CodeNotFound(f"module {error.name}", str(error)) from error
-    except AttributeError as error:
-        raise _missing(error) from error
-    except (pickle.UnpicklingError, EOFError, IndexError, KeyError, UnicodeDecodeError, OverflowError) as error:
-        raise FormatError(f"damaged or cut short: {error or type(error).__name__}") from error
     except Exception as error:
-        raise RebuildError(f"{type(error).__name__}: {error}") from error
+        raise _translated(error) from error
     finally:
         end_of_load(failed)
+
+
+def loads_under(policy: Policy | None, data: bytes | bytearray | memoryview) -> Any:
+    """As :func:`loads`, under a policy that was made before."""
+    if policy is None:
+        return loads(data)
+    if data[:_BODY] != HEADER:
+        raise _not_ours(bytes(data[:_BODY]))
+    start_of_load()
+    failed = True
+    try:
+        loaded = load(memoryview(data)[_BODY:], policy)
+        failed = False
+        return loaded
+    except PstoreError:
+        raise
+    except Exception as error:
+        raise _translated(error) from error
+    finally:
+        end_of_load(failed)
+
+
+_DAMAGED = (pickle.UnpicklingError, EOFError, IndexError, KeyError, UnicodeDecodeError, OverflowError)
+
+
+def _translated(error: Exception) -> RebuildError:
+    """What to raise for what came out of an unpickler."""
+    if isinstance(error, ModuleNotFoundError):
+        return CodeNotFound(f"module {error.name}", str(error))
+    if isinstance(error, AttributeError):
+        return _missing(error)
+    if isinstance(error, _DAMAGED):
+        return FormatError(f"damaged or cut short: {error or type(error).__name__}")
+    return RebuildError(f"{type(error).__name__}: {error}")
 
 
 _NAMED = re.compile(r"Can't (?:get|resolve path) (?:attribute )?'([^']+)' on <module '([^']+)'")
