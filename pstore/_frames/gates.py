@@ -41,7 +41,7 @@ from pstore._frames import (
 from pstore._frames.policy import BY_VALUE, Policy
 from pstore.errors import FormatError, NotAllowed
 
-__all__ = ["PLAIN", "Gates", "is_shared"]
+__all__ = ["PLAIN", "Gates", "Typed", "is_shared"]
 
 PLAIN = safe.words("""
         accumulate_iterator anext_default batched_iterator bound_method cached_property callable_iterator
@@ -108,15 +108,15 @@ def _original(name: str) -> Any:
     return vars(stored)[name]
 
 
-class _Typed:
-    """A stored function that checks the type of its first argument.  Nothing can be set on it."""
+class Typed:
+    """A function that checks the type of its first argument.  Nothing can be set on it."""
 
     __slots__ = ("_function", "_types")
     _function: Any
     _types: tuple[type, ...]
 
-    def __init__(self, name: str, kinds: tuple[type, ...]) -> None:
-        object.__setattr__(self, "_function", _original(name))
+    def __init__(self, function: Any, kinds: tuple[type, ...]) -> None:
+        object.__setattr__(self, "_function", function)
         object.__setattr__(self, "_types", kinds)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -150,7 +150,7 @@ class Gates:
         if name in PLAIN:
             return types.MethodType(_call, _original(name))  # nothing can be set on a method
         kinds = _FIRST.get(name)
-        gate = _Typed(name, kinds) if kinds is not None else getattr(self, f"g_{name}", None)
+        gate = Typed(_original(name), kinds) if kinds is not None else getattr(self, f"g_{name}", None)
         if gate is None:
             raise NotAllowed(f"{stored.__name__}:{name}", "it is not known to be harmless", "")
         return gate

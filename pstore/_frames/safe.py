@@ -77,6 +77,7 @@ _NAMES: dict[str, frozenset[str]] = {
     "uuid": words("UUID SafeUUID"),
     "zoneinfo": words("ZoneInfo"),
     "pathlib": words("Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath"),
+    "pathlib._local": words("Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath"),
     "re": words("_compile RegexFlag error PatternError"),
     "array": words("array _array_reconstructor"),
     "random": words("Random SystemRandom _inst"),
@@ -98,7 +99,7 @@ _NAMES: dict[str, frozenset[str]] = {
 # modules all of whose own classes and functions are in the table
 _MODULES = words("""
     datetime _pydatetime decimal _decimal _pydecimal fractions numbers ipaddress math cmath itertools
-    heapq _heapq bisect _bisect _collections_abc collections.abc pathlib._local graphlib
+    heapq _heapq bisect _bisect _collections_abc collections.abc graphlib
     asyncio.coroutines asyncio.exceptions asyncio.futures asyncio.locks asyncio.mixins asyncio.queues asyncio.staggered
     asyncio.taskgroups asyncio.tasks asyncio.threads asyncio.timeouts
     persistent.mapping persistent.list
@@ -111,17 +112,32 @@ _MODULES = words("""
 _CLOSED = words("pstore.testing pstore.tools pstore.__main__")
 
 
+# modules whose classes in the table have harmless methods; the others' are made and held, but do more (Path.unlink)
+_WITH_METHODS = _MODULES | words("collections contextlib enum random asyncio.events")
+# special methods that are bound where a frame is suspended in a `with` or `for`; __setstate__ and its like are not
+# given out, as they would set whatever attribute on whatever they are called with
+_SPECIAL = words("__enter__ __exit__ __aenter__ __aexit__ __call__ __next__ __anext__ __iter__ __aiter__ __await__")
+
+
 def names(module: str, qualname: str) -> bool:
     """Whether a table has this very name, wherever it leads."""
     top, _, below = qualname.partition(".")
-    if module == "builtins" and below:
-        return False  # object.__getattribute__ is as good as getattr
-    return top in _NAMES.get(module, ())
+    return top in _NAMES.get(module, ()) and (not below or _has_method(module, top, below))
+
+
+def _has_method(module: str, top: str, below: str) -> bool:
+    if module not in _WITH_METHODS or top in ("EnumMeta", "EnumType"):
+        return False
+    last = below.rpartition(".")[2]
+    return last[:2] != "__" or last in _SPECIAL or last in _HARMLESS or (module == "enum" and last == "__reduce_ex__")
 
 
 def has(module: str, qualname: str) -> bool:
     """Whether what is defined under this name is always allowed."""
-    return module in _MODULES or names(module, qualname) or _is_btree(module, qualname) or _is_pattern(module)
+    if module in _MODULES:
+        top, _, below = qualname.partition(".")
+        return not below or _has_method(module, top, below)
+    return names(module, qualname) or _is_btree(module, qualname) or _is_pattern(module)
 
 
 def _is_btree(module: str, qualname: str) -> bool:

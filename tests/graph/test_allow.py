@@ -328,6 +328,18 @@ ATTACKS: dict[str, Any] = {
     "cli": C(G("pstore.tools.cli", "main"), ["log", "pwned"]),
     "uuid's subprocess": C(G("uuid", "_get_command_stdout"), "touch", "pwned"),
     "type hints": C(G("typing", "get_type_hints"), FUNCTION),
+    "Path.write_text": C(G("pathlib", "Path.write_text"), C(G("pathlib", "PosixPath"), "pwned"), "x"),
+    "Path.touch": C(G("pathlib", "Path.touch"), C(G("pathlib", "PosixPath"), "pwned")),
+    "pathlib._local": C(G("pathlib._local", "Path.touch"), C(G("pathlib", "PosixPath"), "pwned")),
+    "Path.touch of a Path": C(G("builtins", "getattr"), C(G("pathlib", "PosixPath"), "pwned"), "touch"),
+    "EnumType._convert_": C(
+        G("enum", "EnumType._convert_"), G("enum", "Enum"), "X", "shop", G("builtins", "callable"), SHOP_MODULE
+    ),
+    "cached_property": C(G("functools", "cached_property.__get__"), 1, SHOP_MODULE),
+    "__setstate__ of a future": C(G("pstore._engine.future", "Future.__setstate__"), SHOP_MODULE, {"x": 1}),
+    "__setstate__ of a loop": C(G("pstore._engine.loop", "DurableLoop.__setstate__"), SHOP_MODULE, {"x": 1}),
+    "__setstate__ of a handle": C(G("pstore._engine.timers", "Handle.__setstate__"), SHOP_MODULE, {"x": 1}),
+    "_restore_future": C(G("pstore._engine.future", "_restore_future"), SHOP_MODULE, {"attributes": {"x": 1}}),
     # through an allowed module
     "shop.os.system": C(G("shop", "os.system"), TOUCH),
     "shop.system": C(G("shop", "system"), TOUCH),
