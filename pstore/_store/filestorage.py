@@ -190,6 +190,7 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
         if self._ragged:
             self._cut()
             if self._ragged:
+                self.tpc_abort(transaction)
                 raise StoreNotWritten(self.__name__, "what an earlier commit left cannot be cut off")
 
     def tpc_vote(self, transaction: Any) -> Any:
@@ -330,6 +331,7 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
         new = self._file_name + ".pack"
         with self._files.write_lock(), self._lock:
             self._files.empty()
+            file = None
             try:
                 with _cannot_be_packed(self.__name__):
                     _sync_file(new, self._sync)
@@ -337,6 +339,8 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
                     os.replace(new, self._file_name)
                     file.name = self._file_name  # the next pack opens what is called so
             except BaseException:
+                if file is not None:
+                    file.close()
                 with contextlib.suppress(OSError):
                     os.remove(new)
                 raise

@@ -1,7 +1,7 @@
 """What tests of durable programs need; public.
 
-`VirtualClock` makes programs that sleep for days run in milliseconds, with the same timers in the same order.  Beside it,
-to be imported by whoever needs them: `pstore.testing.storages`, what every storage has to do (needs pytest), and
+`VirtualClock` makes programs that sleep for days run in milliseconds, with the same timers in the same order.  Beside
+it, to be imported by whoever needs them: `pstore.testing.storages`, what every storage has to do (needs pytest), and
 `pstore.testing.faults`, a disk that fails.
 """
 

@@ -4,9 +4,9 @@
         ...                      # the third write, fsync, truncation, rename or removal below `folder` fails
     assert faults.hit            # else there were fewer: `faults.seen`
 
-Owned here: the list of what can fail, `OPERATIONS`, each as near to the system call as Python lets it be put: the functions
-of `os` that change files, and what ZODB's packer writes through Python's own files.  Reading does not fail, nor
-does what happens elsewhere than below the folder.  One at a time per process: it replaces functions of `os`.
+Owned here: the list of what can fail, `OPERATIONS`, each as near to the system call as Python lets it be put: the
+functions of `os` that change files, and what ZODB's packer writes through Python's own files.  Reading does not fail,
+nor does what happens elsewhere than below the folder.  One at a time per process: it replaces functions of `os`.
 
     for at in count(1):
         with Faults(folder, at) as faults:
