@@ -56,7 +56,7 @@ MOST = 250  # objects; no more are made then
 numbers = st.integers(0, 999)
 a_create = st.tuples(st.just("create"), st.sampled_from(sorted(KINDS)), numbers, numbers, numbers)
 a_change = st.tuples(st.just("change"), st.sampled_from(sorted(CHANGES)), numbers, numbers, numbers, numbers)
-moves = st.lists(st.one_of(a_create, a_change, a_change), min_size=0, max_size=6)
+moves = st.lists(st.one_of(a_create, a_change, a_change), min_size=1, max_size=8)
 
 
 class Machine(RuleBasedStateMachine):
@@ -68,7 +68,7 @@ class Machine(RuleBasedStateMachine):
         self.path = self.folder / "graph.fs"
         self.store = Store(self.path)
         self.tags = itertools.count(1000)
-        self.light = False
+        self.light = self.failed = False
         self.saved = self.seen()
         self.caught = warnings.catch_warnings()
         self.caught.__enter__()
@@ -82,9 +82,10 @@ class Machine(RuleBasedStateMachine):
         COUNTS["examples"] += 1
 
     def teardown(self) -> None:
-        """Every run ends with a last look at what a new process would find."""
+        """Every run that went well ends with a last look at what a new process would find."""
         try:
-            self.reopen([])
+            if not self.failed:
+                self.reopen([])
         finally:
             with contextlib.suppress(Exception):
                 self.store.close()
@@ -102,7 +103,13 @@ class Machine(RuleBasedStateMachine):
     def same(self, expected: Portrait, found: Portrait, what: str) -> None:
         """The two are the same graph."""
         problem = difference(expected, found)
-        assert problem is None, f"{what}: {problem}"
+        self.sure(problem is None, f"{what}: {problem}")
+
+    def sure(self, condition: bool, what: str) -> None:
+        """Fail with `what` unless the condition holds."""
+        if not condition:
+            self.failed = True
+            raise AssertionError(what)
 
     def move(self, step: tuple, *roots: dict) -> None:
         """Do the same to one graph, or to two that are the same."""
@@ -122,15 +129,18 @@ class Machine(RuleBasedStateMachine):
         """Make an object of any kind, put it anywhere."""
         self.move(step, self.store.root)
 
-    @rule(step=a_change)
-    def change(self, step: tuple) -> None:
-        """Change an object in any way."""
-        self.move(step, self.store.root)
+    @rule(steps=moves)
+    def change(self, steps: list[tuple]) -> None:
+        """Change objects in any way."""
+        for step in steps:
+            self.move(step, self.store.root)
 
-    @rule(step=a_change)
-    def change_more(self, step: tuple) -> None:
-        """Changes are the more frequent."""
-        self.move(step, self.store.root)
+    @rule(steps=moves)
+    def change_and_persist(self, steps: list[tuple]) -> None:
+        """The more frequent."""
+        for step in steps:
+            self.move(step, self.store.root)
+        self.persist(None)
 
     @rule(note=st.sampled_from([None, "a note"]))
     def persist(self, note: str | None) -> None:
@@ -140,7 +150,7 @@ class Machine(RuleBasedStateMachine):
         assert returned == self.store.tid
         after = self.seen()
         self.same(before, after, "persisting changed the live graph")
-        assert returned > tid or before == self.saved, "changes were not written"
+        self.sure(returned > tid or before == self.saved, "changes were not written")
         self.saved = after
         COUNTS["persist"] += 1
 
@@ -152,10 +162,19 @@ class Machine(RuleBasedStateMachine):
         if looked:
             self.seen()
         gc.collect()
-        assert self.store.persist() == tid, "written although nothing has changed"
+        self.sure(self.store.persist() == tid, "written although nothing has changed")
         COUNTS["persist again"] += 1
 
-    @rule()
+    @rule(how=st.sampled_from(["persist first", "abort", "lose"]))
+    def go_back(self, how: str) -> None:
+        """One rule, so that it is not chosen too often: graphs would stay small."""
+        if how == "lose":
+            self.lose()
+        else:
+            if how == "persist first":
+                self.persist(None)
+            self.abort()
+
     def abort(self) -> None:
         """Go back to the last persist, in new objects."""
         old = self.store.root
@@ -164,7 +183,6 @@ class Machine(RuleBasedStateMachine):
         self.same(self.saved, self.seen(), "after abort")
         COUNTS["abort"] += 1
 
-    @rule()
     def lose(self) -> None:
         """Close without a persist."""
         self.store.close()
@@ -180,16 +198,14 @@ class Machine(RuleBasedStateMachine):
         self.store.close()
         self.store = Store(self.path)
         new = self.store.root
-        problem = difference(Portrait(old), Portrait(new))
-        assert problem is None, f"after reopening: {problem}"
+        self.same(Portrait(old), Portrait(new), "after reopening")
         self.saved = self.seen()
         if INCREMENTAL:
             tid = self.store.tid
-            assert self.store.persist() == tid, "written although nothing has changed since it was opened"
+            self.sure(self.store.persist() == tid, "written although nothing has changed since it was opened")
         for step in further:
             self.move(step, old, new)
-            problem = difference(Portrait(old), Portrait(new))
-            assert problem is None, f"after {step} on what was stored and on what was loaded: {problem}"
+            self.same(Portrait(old), Portrait(new), f"after {step} on what was stored and what was loaded")
         COUNTS["reopen"] += 1
 
     @rule(step=a_create, n=numbers)

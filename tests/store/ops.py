@@ -420,7 +420,7 @@ def async_generator(hand, a, b):
 def iterator(hand, a, b):
     over = [*hand.of(list, tuple, dict), [hand.value(a), 1]]
     source = over[a % len(over)]
-    made = (iter(source), reversed(source), enumerate(source), zip(source, (1, 2, 3)), map(zoo.Box, source))[b % 5]
+    made = (iter(source), reversed(source), enumerate(source), zip(source, (1, 2, 3)), map(zoo.same, source))[b % 5]
     with contextlib.suppress(StopIteration):
         if b % 2:
             next(made)
@@ -633,9 +633,7 @@ def list_heap(hand, x, a, b):
 
 # -- dicts
 
-on_dict = changes(
-    "dict", _is(dict, zoo.Table, collections.OrderedDict, collections.defaultdict, collections.Counter)
-)
+on_dict = changes("dict", _is(dict, zoo.Table, collections.OrderedDict, collections.defaultdict))
 
 
 def _nth_key(hand: Hand, x: dict[Any, Any], n: int) -> Any:
@@ -684,7 +682,7 @@ def dict_rename(hand, x, a, b):
         old, new = _nth_key(hand, x, a), _new_key(hand, x, b)
         items = [(new if key is old else key, value) for key, value in x.items() if key is old or key != new]
         x.clear()
-        x.update(items)
+        dict.update(x, items)
 
 
 @on_dict
@@ -704,7 +702,7 @@ def dict_rotate_keys(hand, x, a, b):
 
 @on_dict
 def dict_update(hand, x, a, b):
-    x.update({_new_key(hand, x, a): hand.value(b), _new_key(hand, x, b): hand.value(a)})
+    dict.update(x, {_new_key(hand, x, a): hand.value(b), _new_key(hand, x, b): hand.value(a)})
 
 
 @on_dict
@@ -735,7 +733,7 @@ def dict_same_key(hand, x, a, b):
     if new in x and x is not hand.root:
         items = [(new if key == new else key, value) for key, value in x.items()]
         x.clear()
-        x.update(items)
+        dict.update(x, items)
 
 
 on_ordered = changes("ordered", _is(collections.OrderedDict))
@@ -767,14 +765,25 @@ def default_factory(hand, x, a, b):
     x.default_factory = (None, list, zoo.factory(hand.value(a)))[b % 3]
 
 
-on_counter = changes("counter", _is(collections.Counter))
+on_counter = changes("counter", _is(collections.Counter))  # whose values are numbers: it must not hold itself
 
 
 @on_counter
 def counter_count(hand, x, a, b):
-    key = hand.key(a)
-    if type(x[key]) is int:
-        x.subtract({key: b}) if a % 2 else x.update({key: b})
+    x.subtract({hand.key(a): b}) if a % 2 else x.update({hand.key(a): b})
+
+
+@on_counter
+def counter_reorder(hand, x, a, b):
+    if x:
+        key = _nth_key(hand, x, a)
+        x[key] = x.pop(key)
+
+
+@on_counter
+def counter_delete(hand, x, a, b):
+    if x:
+        del x[_nth_key(hand, x, a)]
 
 
 # -- sets
@@ -973,7 +982,7 @@ def attribute_by_vars(hand, x, a, b):
 @on_attributes
 def attributes_replaced(hand, x, a, b):
     """Another dict with the same in it, turned round."""
-    if type(x) not in (types.SimpleNamespace, functools.partial):
+    if type(x) not in (types.SimpleNamespace, functools.partial, zoo.Valued):
         x.__dict__ = dict(reversed(vars(x).items()))
 
 
@@ -1023,7 +1032,7 @@ on_listing(lambda hand, x, a, b: x.pairs.__setitem__(hand.key(a), hand.value(b))
 on_listing(lambda hand, x, a, b: x.items and x.items.pop())
 
 on_account = changes("account", _is(zoo.Account))
-on_account(lambda hand, x, a, b: setattr(x, "lines", [a, b]))
+on_account(lambda hand, x, a, b: setattr(x, "lines", (a, b)))
 on_account(lambda hand, x, a, b: setattr(x, "c", a))
 
 on_class = changes("class", _is(zoo.Plain, zoo.Other, zoo.Slotted, zoo.Slotted2))
@@ -1154,7 +1163,7 @@ def exception_note(hand, x, a, b):
 @on_exception
 def exception_args(hand, x, a, b):
     if type(x) is zoo.Trouble:
-        x.args = (hand.value(a), hand.tag)
+        x.args = ([hand.value(a)], hand.tag)  # not itself directly: what pickle is to make it from
 
 
 @on_exception
