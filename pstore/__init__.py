@@ -6,7 +6,22 @@ from pstore._engine.effects import now, step, step_key
 from pstore._engine.engine import Engine, open  # pstore.open, as gzip.open
 from pstore._engine.outbox import Retry
 from pstore._frames import abandon
+from pstore._frames.policy import BY_VALUE
 from pstore._store.graph import dumps, loads
+from pstore._store.module_state import volatile
 from pstore._store.store import Store
 
-__all__ = ["Engine", "Retry", "Store", "abandon", "dumps", "loads", "now", "open", "step", "step_key"]
+__all__ = [
+    "BY_VALUE",
+    "Engine",
+    "Retry",
+    "Store",
+    "abandon",
+    "dumps",
+    "loads",
+    "now",
+    "open",
+    "step",
+    "step_key",
+    "volatile",
+]
