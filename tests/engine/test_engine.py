@@ -395,7 +395,7 @@ class Loud:
         LOG.append("del")
 
 
-LOG = []
+LOG = pstore.volatile([])  # what happened in this process
 
 
 def generate():

@@ -9,7 +9,7 @@ import pytest
 import pstore
 from pstore.errors import FormatError, RebuildError
 
-CALLS = []
+CALLS = pstore.volatile([])
 
 
 def noted(base, *names):
