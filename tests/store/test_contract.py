@@ -1,0 +1,120 @@
+"""The contract of `pstore.testing.storages`, over every storage that this machine can have."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from pstore.testing.storages import StorageContract
+from tests.store import servers
+
+numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def short():
+    """A folder with a name that is short enough for a socket, and open to the server's user."""
+    folder = Path(tempfile.mkdtemp(prefix="ps"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def postgresql(short):
+    (short / "pg").mkdir()
+    with servers.postgresql(short / "pg") as uri:
+        yield uri
+
+
+@pytest.fixture(scope="module")
+def mysql(short):
+    (short / "my").mkdir()
+    with servers.mysql(short / "my") as place:
+        yield place
+
+
+class TestMemory(StorageContract):
+    survives = False
+
+    @pytest.fixture
+    def uri(self):
+        return "memory:"
+
+
+class TestFile(StorageContract):
+    @pytest.fixture
+    def uri(self, tmp_path):
+        return str(tmp_path / "graph.fs")
+
+
+class TestFileWithoutFsync(TestFile):
+    def open_store(self, uri, **options):
+        from pstore import Store
+
+        return Store(uri, durability="os", **options)
+
+
+class TestSQLite(StorageContract):
+    sharing = "conflicts"
+
+    @pytest.fixture
+    def uri(self, tmp_path):
+        servers.need("relstorage")
+        return f"sqlite:{tmp_path}/store"
+
+
+class TestSQLiteWithoutHistory(TestSQLite):
+    history = False
+
+    @pytest.fixture
+    def uri(self, tmp_path):
+        servers.need("relstorage")
+        return f"sqlite:{tmp_path}/store?keep_history=false"
+
+
+class TestPostgreSQL(StorageContract):
+    sharing = "conflicts"
+    options = ""
+
+    @pytest.fixture
+    def uri(self, postgresql):
+        import psycopg2
+
+        name = f"db{next(numbers)}"
+        connection = psycopg2.connect(postgresql)
+        connection.autocommit = True
+        connection.cursor().execute(f"CREATE DATABASE {name}")
+        connection.close()
+        return postgresql.replace("/postgres?", f"/{name}?") + self.options
+
+
+class TestPostgreSQLWithoutHistory(TestPostgreSQL):
+    history = False
+    options = "&keep_history=false"
+
+
+class TestMySQL(StorageContract):
+    sharing = "conflicts"
+
+    @pytest.fixture
+    def uri(self, mysql):
+        import pymysql
+
+        name = f"db{next(numbers)}"
+        with pymysql.connect(unix_socket=mysql, user="root") as connection:
+            connection.cursor().execute(f"CREATE DATABASE {name}")
+        return f"mysql://root@localhost/{name}?unix_socket={mysql}"
+
+
+class TestZEO(StorageContract):
+    sharing = "conflicts"
+
+    @pytest.fixture
+    def uri(self, short):
+        with servers.zeo(short, f"z{next(numbers)}") as place:
+            yield f"zeo:{place}"
