@@ -126,9 +126,9 @@ def names(module: str, qualname: str) -> bool:
 
 
 def _has_method(module: str, top: str, below: str) -> bool:
-    if module not in _WITH_METHODS or top in ("EnumMeta", "EnumType"):
-        return False
     last = below.rpartition(".")[2]
+    if module not in _WITH_METHODS or top in ("EnumMeta", "EnumType") or last == "copy":
+        return False  # copying calls what a __reduce_ex__ gives, and sets the attributes that it names
     return last[:2] != "__" or last in _SPECIAL or last in _HARMLESS or (module == "enum" and last == "__reduce_ex__")
 
 

@@ -335,6 +335,7 @@ ATTACKS: dict[str, Any] = {
     "EnumType._convert_": C(
         G("enum", "EnumType._convert_"), G("enum", "Enum"), "X", "shop", G("builtins", "callable"), SHOP_MODULE
     ),
+    "UserDict.copy": C(G("collections", "UserDict.copy"), C(G("shop", "Order"))),
     "cached_property": C(G("functools", "cached_property.__get__"), 1, SHOP_MODULE),
     "__setstate__ of a future": C(G("pstore._engine.future", "Future.__setstate__"), SHOP_MODULE, {"x": 1}),
     "__setstate__ of a loop": C(G("pstore._engine.loop", "DurableLoop.__setstate__"), SHOP_MODULE, {"x": 1}),
