@@ -13,7 +13,8 @@ The tree answers whose fault it is and whether trying again can help:
         NotAllowed            the allow-list of the store does not have what a frame or a value names
         FormatError           not pstore's bytes, damaged, or of a format or a Python that is not readable here
       StoreError            the database
-        NotAStore, StoreTruncated, StoreCorrupt, StoreLocked, StoreReadOnly, StoreClosed
+        NotAStore, StoreTruncated, StoreCorrupt, StoreLocked, StoreReadOnly, StoreClosed,
+        StoreConflict
         UnsupportedStorage    a URI that cannot be opened
           MissingExtra          before a package is installed
         StoreUnavailable      the server cannot be reached
@@ -61,6 +62,7 @@ __all__ = [
     "StepFailed",
     "StepResultRefused",
     "StoreClosed",
+    "StoreConflict",
     "StoreCorrupt",
     "StoreError",
     "StoreInDoubt",
@@ -336,6 +338,17 @@ class StoreLocked(StoreError):
 
     def __init__(self, store: str) -> None:
         super().__init__(store, "another process has it open; end that first, or open it read-only to look at it")
+        self.args = (store,)
+
+
+class StoreConflict(StoreError):
+    """Another process has changed the store since this one opened it.  Nothing was committed.
+
+    What is in memory here is older than what is stored: open the store again, and do the work once more.
+    """
+
+    def __init__(self, store: str) -> None:
+        super().__init__(store, "another process has changed it meanwhile, so nothing was committed; open it again")
         self.args = (store,)
 
 

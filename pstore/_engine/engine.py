@@ -319,6 +319,7 @@ class Engine:
         return tid
 
     def _pause(self) -> None:
+        self._store.tidy()
         self._clock.pause(self._loop.next_deadline(), self._wait_for_news, busy=self._is_busy())
 
     def _wait_for_news(self, timeout: float | None) -> bool:

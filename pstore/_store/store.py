@@ -1,96 +1,68 @@
-"""`Store`: one object graph in one ZODB database.
+"""`Store`: an object graph that outlives the process.
 
-The graph is kept in one record: a `Persistent` shell whose ZODB state is
+Owns: what a store is to its users, and the course of a commit.
 
-    (format, checksum, body, references)
-
-    format      int, `RECORD_FORMAT`
-    checksum    int, ``zlib.crc32(body)``
-    body        bytes, `graph.dumps` of the pair (parts mapping, root mapping)
-    references  tuple of the records that the body refers to, so that pack and GC see them; empty as long as there is
-                one record
+The graph is kept in many records, each with some dozens of objects (`clusters`); a commit looks which of them have
+changed, cuts what is new into records (`survey`), and writes those that are not as stored (`body`, `records`).  Nobody
+has to say what has changed.
 
 `root` is the user's mapping.  `parts` is for the layers above: the engine keeps its loop there, in the same graph, so
 that what tasks and root share stays shared (invariant I3).
 
 Rules: a persist is all or nothing; a refused one leaves the last committed state as it was (I4); a record whose
-checksum is wrong is never loaded; nothing here runs user code other than the unpickling that it asked for (I2).
+checksum is wrong is never loaded; nothing here runs user code other than the unpickling that it asked for, and the
+``__getstate__`` and ``__reduce__`` methods of what is stored (I2).
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
-import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
 
-import ZODB
 from persistent import Persistent
 from transaction import TransactionManager
-from ZODB.POSException import ReadOnlyError, StorageError
+from ZODB.POSException import ConflictError, ReadOnlyError, StorageError
 
 from pstore._frames import abandon
 from pstore._store import graph
+from pstore._store.body import Writer
+from pstore._store.clusters import Cluster, Heap
+from pstore._store.loading import Loader
+from pstore._store.loading import Record as Loaded
+from pstore._store.records import RECORD_FORMAT, Database, Jar, Record, decode, encode
 from pstore._store.storages import open_storage
+from pstore._store.survey import Survey
 from pstore.errors import (
-    FormatError,
     NotAStore,
+    PstoreBug,
     PstoreError,
     StoreClosed,
+    StoreConflict,
     StoreCorrupt,
     StoreError,
+    StoreInDoubt,
+    StoreNotWritten,
     StoreReadOnly,
     UnsupportedValue,
 )
 
 __all__ = ["RECORD_FORMAT", "Record", "Store"]
 
-RECORD_FORMAT = 1
 _KEY = "pstore"
-
-
-class Record(Persistent):  # type: ignore[misc]  # persistent has no types
-    """The shell of a stored body.  Checked when it is read, not when ZODB fills it: ZODB would hide the error."""
-
-    def __init__(self, body: bytes, references: Iterable[Record] = ()) -> None:
-        self.state: tuple[Any, ...] = ()
-        self.replace(body, references)
-
-    def replace(self, body: bytes, references: Iterable[Record] = ()) -> None:
-        """Put another body in."""
-        self.state = (RECORD_FORMAT, zlib.crc32(body), body, tuple(references))
-
-    def body(self) -> bytes:
-        """Give the body.
-
-        Raises:
-            FormatError: the record has a format that this version does not know.
-            ValueError: it is damaged.
-        """
-        if not isinstance(self.state, tuple) or len(self.state) != 4 or not isinstance(self.state[0], int):
-            raise ValueError("it is not a record of pstore's")
-        version, checksum, body, _ = self.state
-        if version != RECORD_FORMAT:
-            raise FormatError(f"a record has format {version}, this version of pstore reads {RECORD_FORMAT}")
-        if not isinstance(body, bytes) or zlib.crc32(body) != checksum:
-            raise ValueError("it does not have its checksum")
-        return body
-
-    def __getstate__(self) -> tuple[Any, ...]:
-        return self.state
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.state = state
+_ZERO = bytes(8)
+_SUSPECTS = 1000
 
 
 class Store:
     """An object graph that outlives the process.
 
     Args:
-        uri_or_storage: what `storages.open_storage` takes: a path, ``memory:``, or an open ZODB storage.  A storage
-            that is handed over is closed with the store.
+        uri_or_storage: what `storages.open_storage` takes: a path, ``memory:``, ..., or an open ZODB storage.  A
+            storage that is handed over is closed with the store.
         read_only: take no lock and refuse to persist.
 
     Attributes:
@@ -107,10 +79,9 @@ class Store:
         self.name = _name_of(uri_or_storage)
         self._read_only = read_only
         storage = open_storage(uri_or_storage, read_only=read_only)
-        self._manager = TransactionManager(explicit=True)
         try:
-            self._db = ZODB.DB(storage, large_record_size=sys.maxsize)  # the graph is one record, however large
-            self._connection = self._db.open(self._manager)
+            self._db = Database(storage, large_record_size=sys.maxsize)
+            self._jar: Jar = self._db.open(TransactionManager(explicit=True))
         except BaseException as error:
             storage.close()
             if isinstance(error, ReadOnlyError):  # ZODB wants to write its root: there has never been a commit
@@ -118,8 +89,7 @@ class Store:
             if isinstance(error, PstoreError | MemoryError) or not isinstance(error, Exception):
                 raise
             raise self._unreadable(error) from error
-        self._closed = False
-        self._record: Record | None = None
+        self._closed = self._failed = False
         self.root, self.parts = {}, {}
         try:
             self._load()
@@ -135,13 +105,15 @@ class Store:
     @property
     def tid(self) -> bytes:
         """ID of the last transaction that changed the graph: 8 bytes, growing; 8 zero bytes before the first."""
-        return bytes(self._record._p_serial) if self._record is not None else bytes(8)
+        return self._tid
+
+    # ------------------------------------------------------------ committing
 
     def persist(self, note: str | None = None) -> bytes:
         """Commit the graph as it is now.
 
         All or nothing: when it raises, the last committed state is as it was, and so are the live objects.
-        Writes nothing if nothing has changed.
+        Writes what has changed; nothing if nothing has.
 
         Args:
             note: kept as the description of the transaction.
@@ -152,34 +124,169 @@ class Store:
         Raises:
             CaptureError: something reachable cannot be stored; the message has the path to it.
             StoreReadOnly, StoreClosed.
+            StoreError: the database could not write; `retryable` tells whether it may be tried again.
         """
         self._check_open()
         if self._read_only:
             raise StoreReadOnly(self.name)
+        heap = self._heap
+        changed = heap.changed()
+        changed += self._registered(changed)
+        if not changed and self._top_cluster.serial != _ZERO:
+            return self._tid
+        survey = Survey(heap, self._jar.new_oid, self._adopt)
+        self._adopted: list[Any] = []
         try:
-            body = graph.dumps((self.parts, self.root))
-        except UnsupportedValue as error:
-            raise type(error)(error.type_name, error.reason, error.remedy, _as_seen(error.path)) from error
-        return self.write(body, note)
+            survey.run(changed)
+            bodies = self._bodies(survey)
+        except Exception as error:
+            self._take_back(survey)
+            raise self._refusal(error) from error
+        except BaseException:
+            self._take_back(survey)
+            raise
+        if bodies:
+            self._commit(survey, bodies, note)
+        self._settle(survey, bodies)
+        return self._tid
 
-    def write(self, body: bytes, note: str | None = None) -> bytes:
-        """Commit `body`, which `graph.dumps` made; writes nothing if it is what is stored already."""
-        if self._record is not None and body == self._record.body():
-            return self.tid
-        with self._manager as transaction:
-            if note is not None:
-                transaction.note(note)
-            if self._record is None:
-                self._connection.root()[_KEY] = record = Record(body)
-            else:
-                record = self._record
-                record.replace(body)
-        self._record = record
-        return self.tid
+    def _registered(self, known: Iterable[Cluster]) -> list[Cluster]:
+        """The clusters of the Persistent objects that say that they have changed."""
+        found = []
+        seen = set(known)
+        for obj in self._jar.registered:
+            cluster = self._heap.home.get(id(obj))
+            if cluster is not None and cluster not in seen:
+                seen.add(cluster)
+                found.append(cluster)
+        return found
+
+    def _adopt(self, obj: Any) -> bytes:
+        if obj._p_jar is None:
+            self._adopted.append(obj)
+            return self._jar.adopt(obj)
+        if obj._p_jar is not self._jar:
+            raise UnsupportedValue(type(obj).__qualname__, "it is in another database", "store a copy of it")
+        return bytes(obj._p_oid)
+
+    def _reference(self, survey: Survey) -> Callable[[Any], tuple[bytes, Any]]:
+        home = self._heap.home
+
+        def reference(obj: Any) -> tuple[bytes, Any]:
+            if isinstance(obj, Persistent):
+                return bytes(obj._p_oid), type(obj)
+            cluster = home[id(obj)]
+            return cluster.oid, survey.numbers(cluster)[id(obj)]
+
+        return reference
+
+    def _bodies(self, survey: Survey) -> list[tuple[Cluster, bytes, int]]:
+        """What is to be written: cluster, data, digest; without what is stored just so."""
+        writer = Writer(survey, self._reference(survey))
+        found = []
+        for cluster, layout in survey.layouts.items():
+            survey.at = cluster
+            body, references = writer.write(cluster.nodes, layout)
+            digest = hash((body, *references))
+            if digest != cluster.digest:
+                node = cluster.nodes[0] if cluster.nodes else None
+                cls = type(node) if isinstance(node, Persistent) else Record
+                found.append((cluster, encode(body, references, cls), digest))
+        return found
+
+    def _commit(self, survey: Survey, bodies: list[tuple[Cluster, bytes, int]], note: str | None) -> None:
+        records = [(cluster.oid, cluster.serial, data) for cluster, data, _ in bodies]
+        if self._top_cluster.serial == _ZERO and not self._replaces:
+            records.append(self._jar.name_root(_KEY, self._top_cluster.oid))
+        try:
+            self._tid = self._jar.write(records, note)
+        except BaseException as error:
+            self._take_back(survey)
+            self._failed = self._jar.doubtful or isinstance(error, ConflictError)
+            raise self._not_committed(error) from error
+        for cluster, _, digest in bodies:
+            cluster.serial, cluster.digest = self._tid, digest
+            if cluster.nodes and isinstance(cluster.nodes[0], Persistent):
+                self._jar.stored(cluster.nodes[0], self._tid)
+        self._jar.refresh()
+
+    def _not_committed(self, error: BaseException) -> BaseException:
+        if isinstance(error, ConflictError):
+            return StoreConflict(self.name)
+        text = f"{type(error).__name__}: {error}"
+        if self._jar.doubtful:
+            return error if isinstance(error, StoreInDoubt) else StoreInDoubt(self.name, text)
+        if isinstance(error, OSError | StorageError):
+            return StoreNotWritten(self.name, text)
+        return error
+
+    def _settle(self, survey: Survey, bodies: list[Any]) -> None:
+        """What is now, is what is stored."""
+        heap = self._heap
+        del self._jar.registered[:]
+        survey.finish()
+        heap.all_looked_at()
+        heap.incomplete = False
+        lost = heap.settle(survey.layouts)
+        while lost:
+            lost = self._look_again(heap.sweep(lost))
+        if heap.suspects > _SUSPECTS + len(heap.home):
+            self.collect()
+
+    def collect(self) -> int:
+        """Let go of what was stored and can no longer be reached, in cycles, too; gives how many objects.
+
+        The store does so by itself, from time to time: it costs a microsecond for each object that is loaded.
+        """
+        self._check_open()
+        if self._heap.incomplete:
+            return 0
+        nodes = self._heap.unreachable(self._top)
+        count = len(nodes)
+        stale = self._heap.drop(nodes)
+        del nodes
+        lost = self._look_again(stale)
+        while lost:
+            lost = self._look_again(self._heap.sweep(lost))
+        return count
+
+    def tidy(self) -> None:
+        """What there is time for when nothing else is to be done: `collect`, if that takes but a moment."""
+        if self._heap.suspects and len(self._heap.home) < _SUSPECTS:
+            self.collect()
+
+    def _look_again(self, clusters: list[Cluster]) -> list[Any]:
+        """Nodes of these clusters have gone: find out what to watch now.  Nothing is written for that."""
+        survey = Survey(self._heap, self._jar.new_oid, self._adopt)
+        survey.run(clusters)
+        survey.finish()
+        return self._heap.settle(clusters)
+
+    def _take_back(self, survey: Survey) -> None:
+        survey.undo()
+        for obj in self._adopted:
+            self._jar.disown(obj)
+
+    def _refusal(self, error: Exception) -> Exception:
+        """The error with the path from the root to what cannot be stored."""
+        try:
+            graph.dumps((self.parts, self.root))
+        except UnsupportedValue as found:
+            refused = type(found)(found.type_name, found.reason, found.remedy, _as_seen(found.path))
+            refused.__cause__ = found.__cause__
+            return refused
+        except Exception as other:
+            return other
+        if isinstance(error, PstoreError):
+            return error
+        return PstoreBug(f"the graph cannot be cut into records: {type(error).__name__}: {error}")
+
+    # ------------------------------------------------------------ going back, closing
 
     def abort(self) -> None:
         """Forget what was done since the last persist: `root` becomes what is stored, in new objects."""
         self._check_open()
+        self._jar.forget()
         self._load()
 
     def close(self) -> None:
@@ -187,7 +294,7 @@ class Store:
         if not self._closed:
             self._closed = True
             abandon(self.root, self.parts)
-            self._connection.close()
+            self._jar.close()
             self._db.close()
 
     def __enter__(self) -> Store:
@@ -197,33 +304,104 @@ class Store:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<pstore.Store {self.name}{' closed' if self._closed else ''}>"
+        return f"<pstore.Store {self.name}{' closed' if self.closed else ''}>"
 
     def _check_open(self) -> None:
         if self._closed:
             raise StoreClosed(self.name)
+        if self._failed:
+            raise StoreError(self.name, "an earlier commit failed half-way; close the store and open it again")
+
+    # ------------------------------------------------------------ loading
 
     def _load(self) -> None:
-        with self._manager:
-            try:
-                record = self._find()
-                body = None if record is None else record.body()
-            except (PstoreError, MemoryError):
-                raise
-            except Exception as error:
-                raise self._unreadable(error) from error
-        parts, root = ({}, {}) if body is None else graph.loads(body)
+        heap = Heap()
+        loader = Loader(heap, self._read, self._jar.ghost, graph.unpickler)
+        before = self.__dict__.get("_heap"), self.__dict__.get("_loader")
+        try:
+            self._jar.refresh()
+            oid = self._find()
+            self._heap, self._loader = heap, loader
+            top, self._tid, self._replaces = self._load_top(oid)
+        except (PstoreError, MemoryError):
+            self._heap, self._loader = before
+            raise
+        except Exception as error:
+            self._heap, self._loader = before
+            raise self._unreadable(error) from error
         abandon(self.root, self.parts)
-        self._record, self.root, self.parts = record, root, parts
+        self._top = top
+        self.parts, self.root = top
+        self._jar.activate = self._activate
 
-    def _find(self) -> Record | None:
-        names = self._connection.root()
-        record = names.get(_KEY)
-        if record is None and len(names):
+    def _load_top(self, oid: bytes | None) -> tuple[list[Any], bytes, bool]:
+        """The list of parts and root, the last transaction, and whether a record of format 1 is to be replaced."""
+        if oid is None:
+            unused = _ZERO if self._read_only else self._jar.new_oid()
+            return self._new_top([{}, {}], unused, _ZERO), _ZERO, False
+        data, serial = self._jar.read(oid)
+        version, body, _ = decode(data)
+        if version == 1:
+            return self._new_top(list(graph.loads(body)), oid, serial), serial, True
+        self._load_record(oid)
+        self._top_cluster = self._heap.clusters[oid]
+        return self._top_cluster.nodes[0], self._last_transaction(), False
+
+    def _new_top(self, top: list[Any], oid: bytes, serial: bytes) -> list[Any]:
+        self._top_cluster = cluster = Cluster(oid)
+        cluster.serial = serial
+        cluster.nodes.append(top)
+        cluster.raw = b"not stored"
+        self._heap.clusters[oid] = cluster
+        self._heap.home[id(top)] = cluster
+        return top
+
+    def _last_transaction(self) -> bytes:
+        return bytes(self._db.storage.lastTransaction())
+
+    def _find(self) -> bytes | None:
+        names = self._jar.named()
+        if _KEY not in names and names:
             raise NotAStore(self.name, "it is a ZODB database, but not one of pstore's")
-        if record is not None and not isinstance(record, Record):
-            raise ValueError(f"a {type(record).__name__} is where its record should be")
-        return record
+        return names[_KEY][0] if names else None
+
+    def _read(self, oid: bytes) -> Loaded:
+        data, serial = self._jar.read(oid)
+        version, body, references = decode(data)
+        if version != RECORD_FORMAT:
+            raise ValueError(f"a record of format {version} is among those of format {RECORD_FORMAT}")
+        return body, references, bytes(serial)
+
+    def _load_record(self, oid: bytes, persistent: Any = None) -> None:
+        new, unclear = self._loader.load(oid, persistent)
+        heap = self._heap
+        survey = Survey(heap, itertools.count().__next__, self._adopt)
+        self._adopted = []
+        survey.run(unclear)
+        if survey.grew:  # what was loaded is not quite as it was stored: the next commit will find out
+            self._take_back(survey)
+            heap.incomplete = True
+            for cluster in unclear:
+                cluster.watch.opaque = True
+        else:
+            survey.finish()
+            self._note_digests(survey, unclear)
+        heap.settle([*new, *survey.layouts])
+
+    def _note_digests(self, survey: Survey, clusters: list[Cluster]) -> None:
+        """Of what has to be stored to see whether it has changed, find out how it is stored now."""
+        writer = Writer(survey, self._reference(survey))
+        for cluster in clusters:
+            if cluster.watch.opaque:
+                body, references = writer.write(cluster.nodes, survey.layouts[cluster])
+                cluster.digest = hash((body, *references))
+
+    def _activate(self, obj: Any) -> None:
+        """A Persistent object is used for the first time."""
+        oid = bytes(obj._p_oid)
+        self._heap.clusters.pop(oid, None)
+        self._load_record(oid, obj)
+        obj._p_serial = self._heap.clusters[oid].serial
 
     def _unreadable(self, error: Exception) -> StoreError:
         """What to raise when ZODB could not read: damaged bytes can make its unpickler raise anything."""

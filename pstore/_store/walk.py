@@ -17,7 +17,7 @@ import copyreg
 import pickle
 import struct
 import sys
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType
 from typing import Any
 
@@ -42,14 +42,15 @@ class Walk:
     After an exception out of :meth:`save`, :meth:`path` says where the walk stood.
     """
 
-    def __init__(self, memo: Iterable[Any] = ()) -> None:
-        """`memo`: objects that the reader's memo holds already, in order."""
+    def __init__(self, memo: Iterable[Any] = (), reduced: Mapping[int, Any] | None = None) -> None:
+        """`memo`: objects that the reader's memo holds already, in order; `reduced`: see `survey.Survey`."""
         self.out: list[bytes] = []
         self.memo: dict[int, tuple[int, Any]] = {}
         self.labels: list[str] = []
         self.at: Any = None  # the object whose saving began last
         self.attributes: set[int] = set()  # ids of dicts whose entries are attributes of an instance
         self.slots: dict[int, list[str]] = {}  # id of a frame's state -> labels of its items
+        self.reduced = reduced or {}
         for obj in memo:
             self.memo[id(obj)] = (len(self.memo), obj)
 
@@ -106,6 +107,9 @@ class Walk:
 
     def _other(self, obj: Any, cls: type) -> Steps:
         # a frame may hold itself: here, other than in the C pickler, it can be referred to before its state is written
+        known = self.reduced.get(id(obj))
+        if known is not None and known.value is not None:
+            return self._reduced(obj, *known.value)
         reducer = reduce_in_two_phases if cls in _FRAMES else reducer_of[cls]
         reduced = reducer(obj) if reducer is not None else NotImplemented
         if reduced is NotImplemented:

@@ -1,0 +1,417 @@
+"""The body of a record: a cluster <-> bytes (layer 2).
+
+Owns: format 2 of bodies (invariant I9).  A body is some pickles of protocol 5, each after its length (4 bytes, little
+endian).  The memo of the pickler is set before each, and so is that of the unpickler: by opcodes put before the pickle
+that take the objects, one after the other, from the buffers and memoise them.
+
+========  ======================  =====================================================================================
+pickle    memo before it          what it is
+========  ======================  =====================================================================================
+head      empty                   ``(groups, foreign, deps, late, simple)``
+making    the deps, in order      only if there are deps: ``groups``, which the head then has as None
+states    nodes, then foreign     a tuple: the states of the nodes that are not late, one after the other
+late      as after the states     one for each late node, in order: its state, a tuple
+========  ======================  =====================================================================================
+
+``groups`` is a list of ``[code, payload, count]``, runs of nodes in order of number:
+
+====  ===========  ============================  ==================================================================
+code  name         payload                       state of each node
+====  ===========  ============================  ==================================================================
+0     HOLE         None                          none; there is no node of that number, and it is not in the memo
+1     LIST         None                          length, items
+2     DICT         None                          length, keys, values
+3     SET          None                          length, items
+4     SHAPED       (class, names)                the values of the attributes
+5     ATTRIBUTES   class                         (names, values, None or [(names of slots), values of slots])
+6     ADOPTING     class                         the dict that is to be its ``__dict__``
+7     MADE         (function, arguments)         (state, items, pairs, setter), as of a reduce value, or None
+8     VALUE        the object                    none
+9     PERSISTENT   None                          what ``__getstate__`` gave; always late; node 0 and no other
+====  ===========  ============================  ==================================================================
+
+``foreign`` and ``deps`` are flat tuples of (place in the record's references, number of the node there) pairs; where
+the record is that of a Persistent object, its class stands for the number.  ``late`` is a list of (number of node,
+places in the memo of those that have to be filled before).  ``simple`` says that nothing but nodes needs watching.
+
+Loading runs what the pickles name: functions of `pstore._frames.stored`, classes, ``__reduce__`` functions.
+"""
+
+from __future__ import annotations
+
+import io
+import keyword
+import pickle
+import struct
+import types
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any
+
+from pstore._frames import reducer_of
+from pstore._store.kinds import Kinds
+from pstore._store.survey import Group, Layout, Survey
+from pstore._store.walk import Walk
+from pstore.errors import CodeNotFound, FormatError, PstoreError, RebuildError
+
+__all__ = ["Reading", "Writer", "translated"]
+
+_PROTOCOL = 5
+_LENGTH = struct.Struct("<I")
+_TAKE = pickle.NEXT_BUFFER + pickle.MEMOIZE + pickle.POP
+
+
+class _Pickler(pickle.Pickler):
+    reduced: dict[int, Any]
+
+    def reducer_override(self, obj: Any) -> Any:
+        known = self.reduced.get(id(obj))
+        if known is not None and known.value is not None:
+            return as_reduce_value(known.value)
+        reducer = reducer_of[type(obj)]
+        return reducer(obj) if reducer is not None else NotImplemented
+
+
+def as_reduce_value(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What pickle takes, from what a survey keeps."""
+    function, arguments, state, items, pairs, setter = value
+    if setter is not None:
+        return function, arguments, state, items and iter(items), pairs and iter(pairs), setter
+    return function, arguments, state, items and iter(items), pairs and iter(pairs)
+
+
+class Writer:
+    """Writes the clusters of one survey.
+
+    Args:
+        survey: has the layouts.
+        reference: object -> (object id of its record, number or class).
+    """
+
+    def __init__(self, survey: Survey, reference: Callable[[Any], tuple[bytes, Any]]) -> None:
+        self._survey, self._reference = survey, reference
+        self._sink = _Sink()
+        self._pickler = _Pickler(self._sink, _PROTOCOL)
+        self._pickler.reduced = survey.reduced
+        self._sections: list[bytes] = []
+
+    def write(self, nodes: list[Any], layout: Layout) -> tuple[bytes, list[bytes]]:
+        """Give the body, and the object ids of the records that it refers to.
+
+        Raises: whatever a pickler raises at what cannot be stored; `survey.at` is the node.
+        """
+        references: dict[bytes, int] = {}
+        deps, foreign = self._table(layout.deps, references), self._table(layout.foreign, references)
+        present = [node for node in nodes if node is not None]
+        known = [*present, *layout.foreign.values()]
+        memo = {id(obj): (place, obj) for place, obj in enumerate(known)}
+        late = []
+        for number, _, before in layout.late:
+            places = [memo[id(obj)][0] for obj in before if id(obj) in memo]
+            late.append((number, places))
+        self._sections.clear()
+        self._dump({}, (None if deps else layout.groups, foreign, deps, late, layout.simple))
+        if deps:
+            self._dump({id(obj): (place, obj) for place, obj in enumerate(layout.deps.values())}, layout.groups)
+        self._dump(memo, tuple(layout.flat))
+        if late:
+            memo = self._pickler.memo.copy()
+            for _, state, _ in layout.late:
+                self._dump(memo, tuple(state))
+        return b"".join(self._sections), list(references)
+
+    def _table(self, objects: dict[int, Any], references: dict[bytes, int]) -> tuple[Any, ...]:
+        flat: list[Any] = []
+        for obj in objects.values():
+            oid, number = self._reference(obj)
+            flat += (references.setdefault(oid, len(references)), number)
+        return tuple(flat)
+
+    def _dump(self, memo: dict[int, tuple[int, Any]], obj: Any) -> None:
+        chunks = self._sink.chunks
+        chunks.clear()
+        self._pickler.memo = memo
+        try:
+            self._pickler.dump(obj)
+            section = b"".join(chunks)
+        except Exception:
+            section = self._slowly(memo, obj)
+        self._sections += (_LENGTH.pack(len(section)), section)
+
+    def _slowly(self, memo: dict[int, tuple[int, Any]], obj: Any) -> bytes:
+        """Write without recursion."""
+        in_order = sorted(memo.values(), key=lambda entry: entry[0])
+        walk = Walk((obj for _, obj in in_order), self._survey.reduced)
+        body = walk.save(obj)
+        self._pickler.memo = {key: entry for key, entry in walk.memo.items()}
+        return pickle.PROTO + bytes((_PROTOCOL,)) + body
+
+
+class _Sink:
+    __slots__ = ("chunks", "write")
+
+    def __init__(self) -> None:
+        self.chunks: list[bytes] = []
+        self.write = self.chunks.append
+
+
+# ---------------------------------------------------------------- reading
+
+
+class Reading:
+    """One body on its way to being live objects: `make`, then `fill`, then `fill_late` for each of `late`.
+
+    Args:
+        body: the bytes.
+        unpickler: makes an unpickler of a file and buffers.
+
+    Attributes:
+        foreign, deps: flat tuples, see the module.
+        late: see the module.
+        nodes: by number, None where there is none; after `make`.
+        groups, simple: see the module.
+    """
+
+    __slots__ = ("_memo", "_sections", "_unpickler", "deps", "foreign", "groups", "late", "memo", "nodes", "simple")
+
+    def __init__(self, body: bytes, unpickler: Callable[..., Any] = pickle.Unpickler) -> None:
+        self._unpickler = unpickler
+        self._sections = list(_split(body))
+        self.groups, self.foreign, self.deps, self.late, self.simple = self._load(self._sections.pop(0), ())
+        self._sections.reverse()
+        self.nodes: list[Any] = []
+        self.memo: list[Any] = []
+        self._memo: list[Any] = []
+
+    def _load(self, section: bytes, memo: Collection[Any]) -> Any:
+        if self._unpickler is pickle.Unpickler:
+            return pickle.loads(_TAKE * len(memo) + section, buffers=memo)
+        return self._unpickler(io.BytesIO(_TAKE * len(memo) + section), buffers=memo).load()
+
+    def _load_with_memo(self, section: bytes, memo: Collection[Any]) -> tuple[Any, list[Any]]:
+        unpickler = self._unpickler(io.BytesIO(_TAKE * len(memo) + section), buffers=memo)
+        loaded = unpickler.load()
+        after = unpickler.memo.copy()
+        return loaded, [after[place] for place in range(len(after))]
+
+    def make(self, deps: Iterable[Any] = (), persistent: Any = None) -> None:
+        """Make the nodes, without contents.  `persistent`: node 0, if that is a Persistent object."""
+        if self.groups is None:
+            self.groups = self._load(self._sections.pop(), list(deps))
+        nodes = self.nodes
+        for code, payload, count in self.groups:
+            if code == Group.SHAPED:
+                cls = payload[0]
+                nodes += [object.__new__(cls) for _ in range(count)]
+            elif code == Group.PERSISTENT:
+                nodes.append(persistent)
+            elif code == Group.MADE:
+                nodes.append(payload[0](*payload[1]))
+            elif code == Group.VALUE:
+                nodes.append(payload)
+            else:
+                nodes += _MAKERS[code](payload, count)
+
+    def fill(self, foreign: Iterable[Any], kinds: Kinds) -> None:
+        """Fill the nodes that are not late."""
+        self.memo = [node for node in self.nodes if node is not None]
+        self.memo += foreign
+        late = {number for number, _ in self.late}
+        if late:
+            flat, self._memo = self._load_with_memo(self._sections.pop(), self.memo)
+        else:
+            flat = self._load(self._sections.pop(), self.memo)
+        nodes, number, at = self.nodes, 0, 0
+        for code, payload, count in self.groups:
+            if code == Group.SHAPED and not late:
+                at = filler(payload[0], payload[1], kinds)(nodes[number : number + count], flat, at)
+            elif code != Group.HOLE:
+                for node in range(number, number + count):
+                    if node not in late:
+                        at = fill_one(code, payload, nodes[node], flat, at, kinds)
+            number += count
+        if at != len(flat):
+            raise FormatError(f"a record has {len(flat) - at} values too many")
+
+    def fill_late(self, index: int, kinds: Kinds) -> None:
+        """Fill one of the late nodes."""
+        number = self.late[index][0]
+        flat = self._load(self._sections[-1 - index], self._memo)
+        code, payload = self._group_of(number)
+        if code == Group.PERSISTENT:
+            self.nodes[number].__setstate__(flat[0])
+        elif fill_one(code, payload, self.nodes[number], flat, 0, kinds) != len(flat):
+            raise FormatError("a record has a late state of another length")
+
+    def _group_of(self, number: int) -> tuple[int, Any]:
+        """Code and payload of the group that a node is in."""
+        for code, payload, count in self.groups:
+            if number < count:
+                return code, payload
+            number -= count
+        raise FormatError("a record names a node that it has not")
+
+
+def _split(body: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(body):
+        (length,) = _LENGTH.unpack_from(body, at)
+        at += _LENGTH.size
+        yield body[at : at + length]
+        at += length
+
+
+def _instances(cls: Any, count: int) -> list[Any]:
+    return [object.__new__(cls) for _ in range(count)]
+
+
+_MAKERS: dict[int, Callable[[Any, int], list[Any]]] = {
+    Group.HOLE: lambda payload, count: [None] * count,
+    Group.LIST: lambda payload, count: [[] for _ in range(count)],
+    Group.DICT: lambda payload, count: [{} for _ in range(count)],
+    Group.SET: lambda payload, count: [set() for _ in range(count)],
+    Group.ATTRIBUTES: _instances,
+    Group.ADOPTING: _instances,
+}
+
+
+def fill_one(code: int, payload: Any, obj: Any, flat: tuple[Any, ...], at: int, kinds: Kinds) -> int:
+    """Fill one node from the states at `at`; give where its state ends."""
+    if code == Group.SHAPED:
+        return filler(payload[0], payload[1], kinds)([obj], flat, at)
+    if code == Group.DICT:
+        first = at + 1
+        middle = first + flat[at]
+        obj.update(zip(flat[first:middle], flat[middle : middle + flat[at]], strict=True))
+        return int(middle + flat[at])
+    if code in (Group.LIST, Group.SET):
+        end = at + 1 + flat[at]
+        (obj.extend if code == Group.LIST else obj.update)(flat[at + 1 : end])
+        return int(end)
+    if code == Group.VALUE:
+        return at
+    if code == Group.MADE:
+        if flat[at] is not None:
+            set_state(obj, *flat[at])
+        return at + 1
+    if code == Group.ADOPTING:
+        object.__setattr__(obj, "__dict__", flat[at])
+    elif code == Group.ATTRIBUTES:
+        names, values, slots = flat[at]
+        obj.__dict__.update(zip(names, values, strict=True))
+        if slots is not None:
+            for name, value in zip(slots[0], slots[1:], strict=True):
+                kinds[type(obj)].slots[name].__set__(obj, value)
+    else:
+        raise FormatError(f"a record has nodes of kind {code}, which this version does not know")
+    return at + 1
+
+
+def set_state(obj: Any, state: Any, items: Any, pairs: Any, setter: Any) -> None:
+    """Fill an object as pickle would from the last parts of a reduce value."""
+    if items is not None:
+        extend = getattr(obj, "extend", None)
+        if extend is not None:
+            extend(items)
+        else:
+            for item in items:
+                obj.append(item)
+    if pairs is not None:
+        for key, value in pairs:
+            obj[key] = value
+    if state is None:
+        return
+    if setter is not None:
+        setter(obj, state)
+        return
+    own = getattr(obj, "__setstate__", None)
+    if own is not None:
+        own(state)
+        return
+    slots = None
+    if isinstance(state, tuple) and len(state) == 2:
+        state, slots = state
+    if state:
+        obj.__dict__.update(state)
+    for name, value in (slots or {}).items():
+        setattr(obj, name, value)
+
+
+Filler = Callable[[list[Any], tuple[Any, ...], int], int]
+_fillers: dict[tuple[type, tuple[str, ...]], Filler] = {}
+_CACHE_LIMIT = 5_000
+
+
+def filler(cls: type, names: tuple[str, ...], kinds: Kinds) -> Filler:
+    """The function that sets the attributes of a run of instances: ``function(objects, flat, at) -> end``."""
+    found = _fillers.get((cls, names))
+    if found is None:
+        if len(_fillers) >= _CACHE_LIMIT:
+            _fillers.clear()
+        found = _fillers[cls, names] = _make_filler(cls, names, kinds)
+    return found
+
+
+def _make_filler(cls: type, names: tuple[str, ...], kinds: Kinds) -> Filler:
+    width = len(names)
+    if not names:
+        return lambda objects, flat, at: at
+    if not all(_is_storable(cls, name, kinds) for name in names):
+        return _slow_filler(names, kinds)
+    plain = cls.__setattr__ is object.__setattr__
+    columns = "".join(f", flat[at + {index}:end:{width}]" for index in range(width))
+    values = "".join(f", v{index}" for index in range(width))
+    stores = "; ".join(
+        f"o.{name} = v{index}" if plain else f"store(o, {name!r}, v{index})" for index, name in enumerate(names)
+    )
+    source = (
+        f"def fill(objects, flat, at):\n    end = at + {width} * len(objects)\n"
+        f"    for o{values} in zip(objects{columns}, strict=True):\n        {stores}\n    return end\n"
+    )
+    space: dict[str, Any] = {"store": object.__setattr__}
+    exec(source, space)  # the names are identifiers; stores to them are what the interpreter makes fastest
+    return space["fill"]  # type: ignore[no-any-return]
+
+
+def _is_storable(cls: type, name: str, kinds: Kinds) -> bool:
+    """Whether a store to this attribute of an instance sets it and does nothing else."""
+    if not name.isidentifier() or keyword.iskeyword(name) or name in ("__debug__", "__class__", "__dict__"):
+        return False
+    for base in cls.__mro__:
+        if name in vars(base):
+            value = vars(base)[name]
+            if name in kinds[cls].slots:
+                return value is kinds[cls].slots[name]
+            return not (hasattr(type(value), "__set__") or hasattr(type(value), "__delete__"))
+    return True
+
+
+def _slow_filler(names: tuple[str, ...], kinds: Kinds) -> Filler:
+    def fill(objects: list[Any], flat: tuple[Any, ...], at: int) -> int:
+        for obj in objects:
+            slots = kinds[type(obj)].slots
+            for name in names:
+                if name in slots:
+                    slots[name].__set__(obj, flat[at])
+                else:
+                    obj.__dict__[name] = flat[at]
+                at += 1
+        return at
+
+    return fill
+
+
+def translated(error: Exception) -> PstoreError:
+    """What to raise for an error out of an unpickler."""
+    text = str(error)
+    if isinstance(error, PstoreError):
+        return error
+    if isinstance(error, ModuleNotFoundError):
+        return CodeNotFound("what the bytes name", text)
+    if isinstance(error, AttributeError):
+        if isinstance(error.obj, types.ModuleType) or text.startswith("Can't"):
+            return CodeNotFound("what the bytes name", text)
+    elif isinstance(error, pickle.UnpicklingError | EOFError | IndexError | KeyError | UnicodeDecodeError | OverflowError):
+        return FormatError(f"damaged or cut short: {text or type(error).__name__}")
+    return RebuildError(f"{type(error).__name__}: {text}")
+
+

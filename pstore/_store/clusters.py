@@ -1,0 +1,301 @@
+"""Clusters: which live objects are kept in which record, and whether they have changed (layer 2).
+
+Owns: :class:`Cluster`, some live objects (*nodes*) that share a record, with all that tells whether they changed;
+:class:`Heap`, the clusters of one store and the table from object to cluster.
+
+Change detection: an object graph of plain Python objects is watched without a hook on anybody's code path.  What the
+nodes of a cluster refer to is asked of the garbage collector (`gc.get_referents`) and compared, address by address,
+with what it was at the last commit; what they referred to then is held, so that no address can have become another
+object's.  What that does not show is asked besides:
+
+* keys of dicts: `gc` shows values only.  They are listed and compared in the same way, in order.
+* names of attributes: an instance without ``__dict__`` that has a value under every name that its class shares has just
+  these names.  Of any other instance the places of its names are compared; when a class has got a new name, those that
+  had them all are looked at again.
+* frames: where they stand (`pstore._frames.standing`).
+* what only its own methods show (``__getstate__``, iterators, arrays): the cluster is *opaque*; it is stored again, and
+  the bytes are compared.
+
+Not seen: an attribute that is deleted and set again to the same object, as the only change to the instance; only the
+order of ``vars()`` tells.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from sys import getrefcount
+from typing import Any
+
+from persistent import Persistent
+
+from pstore._frames.access import memory, unpacker
+from pstore._frames.standing import standing
+from pstore._store.kinds import Kind, Kinds
+
+__all__ = ["Cluster", "Heap", "Watch"]
+
+_word = unpacker(1)
+_LIST_ITEMS = 24  # offset of ob_item in a list object
+_get_referents = gc.get_referents
+
+
+def addresses(items: list[Any]) -> bytes:
+    """The addresses of the items of a list, as they stand in memory."""
+    if not items:
+        return b""
+    (start,) = _word(memory, id(items) + _LIST_ITEMS)
+    return memory[start : start + 8 * len(items)].tobytes()  # type: ignore[no-any-return]
+
+
+class Watch:
+    """What to look at to see whether a cluster has changed.
+
+    Attributes:
+        watched: objects whose referents are compared.
+        keyed: dicts, or views of dicts, whose keys are compared.
+        frames: suspended frames.
+        loose: (function, object): what the function gives of the object is compared.
+        classes: kinds of the instances that are known to have all names that their class shares.
+        opaque: it has to be stored again to see.
+    """
+
+    __slots__ = ("classes", "frames", "keyed", "loose", "opaque", "watched")
+
+    def __init__(self) -> None:
+        self.watched: list[Any] = []
+        self.keyed: list[Any] = []
+        self.frames: list[Any] = []
+        self.loose: list[tuple[Callable[[Any], Any], Any]] = []
+        self.classes: set[Kind] = set()
+        self.opaque = False
+
+    def count(self, obj: Any) -> int:
+        """How often it is held here."""
+        places = chain(self.watched, self.keyed, self.frames, (entry[1] for entry in self.loose))
+        return sum(1 for held in places if held is obj)
+
+    def look(self) -> tuple[list[Any], list[Any]]:
+        """What is held, and what is compared by value."""
+        held = _get_referents(*self.watched)
+        if self.keyed:
+            held.extend(chain.from_iterable(self.keyed))
+        others = []
+        if self.frames:
+            others = [standing(frame) for frame in self.frames]
+        if self.loose:
+            others += [look(obj) for look, obj in self.loose]
+        return held, others
+
+
+class Cluster:
+    """Some nodes that share a record.
+
+    Attributes:
+        oid: object id of the record.
+        serial: id of the transaction that wrote it; eight zero bytes if none has.
+        nodes: the objects by number; None where one has gone.  References from other records are by number, so numbers
+            do not move.
+        placed: ids of the objects that are stored where they occur in this cluster (kept alive by what holds them).
+        dependent: its nodes need others to be made before them.
+        solo: made for one object, to be joined by no other.
+        watch: how to see whether it has changed.
+        held, raw, others: what was seen at the last commit.
+        digest: hash of the body last written, in this process only; None: not known.
+        edges: for each node, the ids of the nodes that it leads to; None: the garbage collector shows them.
+        weight: about how many references its nodes hold; see `survey`.
+    """
+
+    __slots__ = (
+        "dependent",
+        "digest",
+        "edges",
+        "held",
+        "nodes",
+        "oid",
+        "others",
+        "placed",
+        "raw",
+        "serial",
+        "solo",
+        "watch",
+        "weight",
+    )
+
+    def __init__(self, oid: bytes, *, dependent: bool = False, solo: bool = False) -> None:
+        self.oid = oid
+        self.serial = bytes(8)
+        self.nodes: list[Any] = []
+        self.placed: list[int] = []
+        self.dependent = dependent
+        self.solo = solo
+        self.watch = Watch()
+        self.held: list[Any] = []
+        self.raw = b""
+        self.others: list[Any] = []
+        self.digest: int | None = None
+        self.edges: list[list[int]] | None = None
+        self.weight = 0
+
+    def changed(self) -> bool:
+        """Whether anything but what is opaque has changed since the last `settle`."""
+        held, others = self.watch.look()
+        return addresses(held) != self.raw or others != self.others
+
+    def settle(self) -> None:
+        """Take what is now for what is stored."""
+        self.held, self.others = self.watch.look()
+        self.raw = addresses(self.held)
+
+    def numbered(self) -> Iterator[tuple[int, Any]]:
+        """The nodes that are there, with their numbers."""
+        return ((number, node) for number, node in enumerate(self.nodes) if node is not None)
+
+    def living(self) -> Iterator[Any]:
+        """The nodes that are there."""
+        return (node for node in self.nodes if node is not None)
+
+    def __repr__(self) -> str:
+        return f"<Cluster {int.from_bytes(self.oid, 'big')} of {sum(1 for _ in self.living())}>"
+
+
+class Heap:
+    """The clusters of one store.
+
+    Attributes:
+        kinds: class -> kind.
+        home: id of a node or a placed object -> its cluster.
+        clusters: object id of the record -> cluster.
+        shared: kind -> how many names its class shared when its instances were last looked at.
+        suspects: how many nodes may have been let go of since `unreachable` was last asked.
+        incomplete: there are clusters of which it is not known what they lead to, until they are surveyed.
+        open: the clusters, dependent or not, that new nodes are put into.
+    """
+
+    def __init__(self) -> None:
+        self.kinds = Kinds()
+        self.home: dict[int, Cluster] = {}
+        self.clusters: dict[bytes, Cluster] = {}
+        self.shared: dict[Kind, int] = {}
+        self.open: dict[bool, Cluster | None] = {False: None, True: None}
+        self.suspects = 0
+        self.incomplete = False
+        self._counted: dict[Kind, int] = {}
+
+    def changed(self) -> list[Cluster]:
+        """The clusters that have changed, and those that have to be stored to see."""
+        self._counted = {kind: kind.inline.count() for kind in self.shared if kind.inline is not None}
+        grown = {kind for kind, count in self._counted.items() if count != self.shared[kind]}
+        found = []
+        for cluster in self.clusters.values():
+            watch = cluster.watch
+            # `Cluster.changed`, spelled out for the great majority: this loop is the cost of a commit
+            if watch.opaque or (grown and not grown.isdisjoint(watch.classes)):
+                found.append(cluster)
+                continue
+            if watch.frames or watch.loose:
+                if cluster.changed():
+                    found.append(cluster)
+                continue
+            held = _get_referents(*watch.watched)
+            if watch.keyed:
+                held.extend(chain.from_iterable(watch.keyed))
+            if held:
+                (start,) = _word(memory, id(held) + _LIST_ITEMS)
+                if memory[start : start + 8 * len(held)].tobytes() != cluster.raw:
+                    found.append(cluster)
+            elif cluster.raw:
+                found.append(cluster)
+        return found
+
+    def settle(self, clusters: Iterable[Cluster]) -> list[Any]:
+        """Take the clusters as they are now for what is stored; give the nodes that may have been let go of."""
+        lost: list[Any] = []
+        for cluster in clusters:
+            before = cluster.held
+            cluster.settle()
+            if before:
+                now = set(map(id, cluster.held))
+                lost += [obj for obj in before if id(obj) not in now and id(obj) in self.home]
+                lost += cluster.living()
+            for kind in cluster.watch.classes:
+                if kind not in self.shared and kind.inline is not None:
+                    self.shared[kind] = kind.inline.count()
+        self.suspects += len(lost)
+        return lost
+
+    def unreachable(self, top: Any) -> list[Any]:
+        """The nodes that neither `top` nor a Persistent object leads to.  Takes a microsecond a node."""
+        home = self.home
+        numbered = {id(node): (node, number) for cluster in self.clusters.values() for number, node in cluster.numbered()}
+        todo = [top]
+        todo += [cluster.nodes[0] for cluster in self.clusters.values() if isinstance(cluster.nodes[0], Persistent)]
+        seen = set(map(id, todo))
+        while todo:
+            node = todo.pop()
+            cluster = home[id(node)]
+            edges = cluster.edges
+            reached = map(id, _get_referents(node)) if edges is None else edges[numbered[id(node)][1]]
+            for number in reached:
+                if number in numbered and number not in seen:
+                    seen.add(number)
+                    todo.append(numbered[number][0])
+        self.suspects = 0
+        return [node for key, (node, _) in numbered.items() if key not in seen]
+
+    def drop(self, nodes: Iterable[Any]) -> list[Cluster]:
+        """Let go of nodes; give the clusters that they were in, but for those that are empty now."""
+        stale: dict[Cluster, None] = {}
+        for node in nodes:
+            cluster = self.home.pop(id(node))
+            cluster.nodes[next(number for number, other in cluster.numbered() if other is node)] = None
+            stale[cluster] = None
+        return self._without_empty(stale)
+
+    def _without_empty(self, stale: dict[Cluster, None]) -> list[Cluster]:
+        for cluster in list(stale):
+            if not any(True for _ in cluster.living()):
+                del self.clusters[cluster.oid]
+                del stale[cluster]
+                self.open = {key: None if value is cluster else value for key, value in self.open.items()}
+        return list(stale)
+
+    def sweep(self, lost: list[Any]) -> list[Cluster]:
+        """Let go of those nodes that nothing but the heap holds; give the clusters that they were in.
+
+        What held a node at the last commit, and does not any more, is not held by the heap any more either: so the
+        reference counts tell what they would have told the program.
+        """
+        stale: dict[Cluster, None] = {}
+        unique = list({id(obj): obj for obj in lost}.values())
+        lost.clear()
+        while unique:
+            obj = unique.pop()
+            cluster = self.home.get(id(obj))
+            if cluster is None:
+                continue
+            number = next((number for number, node in cluster.numbered() if node is obj), None)
+            if number is None or getrefcount(obj) > _IN_HEAP + cluster.watch.count(obj):
+                continue
+            cluster.nodes[number] = None
+            del self.home[id(obj)]
+            stale[cluster] = None
+        return self._without_empty(stale)
+
+    def all_looked_at(self) -> None:
+        """All that `changed` has found was surveyed again, so that grown classes are known as they are."""
+        self.shared.update(self._counted)
+
+
+def _in_heap() -> int:
+    """What `getrefcount` says in `Heap.sweep` of an object that only the nodes of its cluster hold."""
+    nodes: list[Any] = [object()]
+    unique = list({id(obj): obj for obj in nodes}.values())
+    while unique:
+        obj = unique.pop()
+        return getrefcount(obj)
+    raise AssertionError
+
+
+_IN_HEAP = _in_heap()

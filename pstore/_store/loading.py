@@ -1,0 +1,250 @@
+"""Records -> live objects (layer 2).
+
+Owns: :class:`Loader`, which loads the record that is asked for and all that it leads to, up to `Persistent` objects,
+which wait until they are used.
+
+Order: all bodies are read; the nodes of all are made, without contents; then all are filled; then those are filled
+that hash others, or are made of others by functions that may look into them, each after those that it needs.  So it
+does not matter how the graph runs in cycles, or through which records.
+
+Rule: either all of it is loaded, or nothing has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from gc import get_referents
+from typing import Any
+
+from pstore._frames import end_of_load, start_of_load
+from pstore._store.body import Reading, translated
+from pstore._store.clusters import Cluster, Heap, Watch
+from pstore._store.kinds import PLACED
+from pstore._store.survey import Group
+from pstore.errors import RebuildError
+
+__all__ = ["Loader"]
+
+Record = tuple[bytes, tuple[bytes, ...], bytes]
+"""Body, object ids of the records that it refers to, id of the transaction that wrote it."""
+
+
+class _Entry:
+    """One record on its way."""
+
+    __slots__ = ("cluster", "made", "reading", "references")
+
+    def __init__(self, cluster: Cluster, reading: Reading, references: tuple[bytes, ...]) -> None:
+        self.cluster, self.reading, self.references = cluster, reading, references
+        self.made = False
+
+
+class Loader:
+    """See the module.
+
+    Args:
+        heap: where what is loaded is entered.
+        read: object id -> record.
+        ghost: (object id, class) -> the Persistent object of that id, loaded or not.
+        unpickler: makes an unpickler of a file.
+    """
+
+    def __init__(
+        self,
+        heap: Heap,
+        read: Callable[[bytes], Record],
+        ghost: Callable[[bytes, type], Any],
+        unpickler: Callable[[Any], Any],
+    ) -> None:
+        self._heap, self._read, self._ghost, self._unpickler = heap, read, ghost, unpickler
+
+    def load(self, oid: bytes, persistent: Any = None) -> tuple[list[Cluster], list[Cluster]]:
+        """Load a record, and what it leads to that is not loaded.
+
+        Args:
+            oid: the record.
+            persistent: the Persistent object that it is of, if it is of one.
+
+        Returns:
+            The clusters that are new, each with nodes and with what to watch; and those of them of which a survey has
+            to find out what to watch.
+
+        Raises:
+            RebuildError: it cannot be brought back; names why.
+        """
+        start_of_load()
+        failed = True
+        try:
+            load = _Load(self, oid, persistent)
+            load.run()
+            failed = False
+            return load.enter()
+        except Exception as error:
+            raised = translated(error)
+            if raised is error:
+                raise
+            raise raised from error
+        finally:
+            end_of_load(failed)
+
+
+class _Load:
+    def __init__(self, loader: Loader, oid: bytes, persistent: Any) -> None:
+        self._heap = loader._heap
+        self._loader = loader
+        self._oid, self._persistent = oid, persistent
+        self.entries: dict[bytes, _Entry] = {}
+        self._pending: dict[int, tuple[_Entry, int]] = {}
+
+    def run(self) -> None:
+        self._read()
+        for entry in self.entries.values():
+            if entry.reading.groups is not None:
+                self._make(entry)
+        for entry in self.entries.values():
+            self._make_with_deps(entry)
+        kinds = self._heap.kinds
+        for entry in self.entries.values():
+            entry.reading.fill(self._resolve(entry, entry.reading.foreign), kinds)
+        for entry in self.entries.values():
+            for index, (number, _) in enumerate(entry.reading.late):
+                self._pending[id(entry.reading.nodes[number])] = entry, index
+        while self._pending:
+            self._settle_one(next(iter(self._pending)))
+
+    def _read(self) -> None:
+        todo = [self._oid]
+        clusters = self._heap.clusters
+        while todo:
+            oid = todo.pop()
+            if oid in self.entries or oid in clusters:
+                continue
+            body, references, serial = self._loader._read(oid)
+            reading = Reading(body, self._loader._unpickler)
+            cluster = Cluster(oid, dependent=bool(reading.deps))
+            cluster.serial = serial
+            self.entries[oid] = _Entry(cluster, reading, references)
+            for table in (reading.foreign, reading.deps):
+                for place, number in zip(table[::2], table[1::2], strict=True):
+                    if type(number) is int:
+                        todo.append(references[place])
+
+    def _make(self, entry: _Entry) -> None:
+        reading = entry.reading
+        reading.make(self._resolve(entry, reading.deps), self._persistent if entry.cluster.oid == self._oid else None)
+        entry.made = True
+
+    def _make_with_deps(self, entry: _Entry) -> None:
+        stack = [entry]
+        under_way = set()
+        while stack:
+            entry = stack[-1]
+            if entry.made:
+                stack.pop()
+                continue
+            deps = entry.reading.deps
+            missing = []
+            for place, number in zip(deps[::2], deps[1::2], strict=True):
+                other = self.entries.get(entry.references[place])
+                if type(number) is int and other is not None and not other.made:
+                    missing.append(other)
+            if not missing:
+                self._make(entry)
+                stack.pop()
+            elif entry in under_way:
+                raise RebuildError("objects that have to be made of each other cannot be made")
+            else:
+                under_way.add(entry)
+                stack += missing
+
+    def _resolve(self, entry: _Entry, table: tuple[Any, ...]) -> list[Any]:
+        found = []
+        for place, number in zip(table[::2], table[1::2], strict=True):
+            oid = entry.references[place]
+            if type(number) is not int:
+                found.append(self._loader._ghost(oid, number))
+                continue
+            other = self.entries.get(oid)
+            found.append(other.reading.nodes[number] if other else self._heap.clusters[oid].nodes[number])
+        return found
+
+    # ------------------------------------------------------------ late nodes
+
+    def _settle_one(self, key: int) -> None:
+        entry, index = self._pending.pop(key)
+        reading = entry.reading
+        for place in reading.late[index][1]:
+            self._settle(reading.memo[place])
+        reading.fill_late(index, self._heap.kinds)
+
+    def _settle(self, obj: Any) -> None:
+        """Fill `obj`, and all that its hash may depend on."""
+        todo, seen = [obj], set()
+        kinds = self._heap.kinds
+        while todo:
+            obj = todo.pop()
+            if id(obj) in seen:
+                continue
+            seen.add(id(obj))
+            if id(obj) in self._pending:
+                self._settle_one(id(obj))
+            for part in get_referents(obj):
+                kind = kinds[type(part)]
+                if kind.code == PLACED or (kind.hashed_by_value and not isinstance(part, type)):
+                    todo.append(part)
+                elif type(part) is dict and part is getattr(obj, "__dict__", None):
+                    todo += part.values()
+
+    # ------------------------------------------------------------ afterwards
+
+    def enter(self) -> tuple[list[Cluster], list[Cluster]]:
+        """Enter what was loaded into the heap."""
+        heap = self._heap
+        new, unclear = [], []
+        for entry in self.entries.values():
+            cluster = entry.cluster
+            cluster.nodes = entry.reading.nodes
+            cluster.solo = any(code in (Group.VALUE, Group.PERSISTENT) for code, _, _ in entry.reading.groups)
+            heap.clusters[cluster.oid] = cluster
+            for node in cluster.nodes:
+                if node is not None:
+                    heap.home[id(node)] = cluster
+            watch = self._simple_watch(entry.reading)
+            if watch is None:
+                unclear.append(cluster)
+            else:
+                cluster.watch = watch
+            new.append(cluster)
+        return new, unclear
+
+    def _simple_watch(self, reading: Reading) -> Watch | None:
+        """What to watch, where that is to be seen without looking at each node; None where it is not."""
+        if not reading.simple:
+            return None
+        watch = Watch()
+        number = 0
+        for code, payload, count in reading.groups:
+            nodes = reading.nodes[number : number + count]
+            number += count
+            if code == Group.HOLE:
+                continue
+            watch.watched += nodes
+            if code == Group.DICT:
+                watch.keyed += nodes
+            elif code == Group.SHAPED and not self._is_whole(payload, nodes, watch):
+                return None
+        return watch
+
+    def _is_whole(self, payload: tuple[type, tuple[str, ...]], nodes: list[Any], watch: Watch) -> bool:
+        """Whether the instances have every attribute that their class knows, and no dict."""
+        cls, names = payload
+        kind = self._heap.kinds[cls]
+        if kind.slots or not kind.has_dict:
+            return not kind.has_dict and len(names) == len(kind.slots)
+        inline = kind.inline
+        if inline is None or kind.straight_names(inline.count()) != names:
+            return False
+        if len(get_referents(*nodes)) != len(nodes) * (len(names) + 1) or inline.order(nodes[0]) is None:
+            return False
+        watch.classes.add(kind)
+        return True

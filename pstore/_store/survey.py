@@ -1,0 +1,730 @@
+"""Cutting a graph into clusters, and taking them apart for writing (layer 2).
+
+Owns: :class:`Survey`, one pass over the clusters that may have changed, before a commit.  It finds the nodes that are
+new and puts them into clusters, finds which other nodes a cluster leads to, and lays out for `body` what is to be
+written of each (:class:`Layout`).  Nothing is written, and `undo` takes back what it did to the heap.
+
+Which object is stored where:
+
+- A *node* is stored once, in its cluster, and others refer to it by number: containers, instances, and whatever
+  reduces to something that is made from leaves and filled later (frames, cells, exceptions, subclasses of containers,
+  ``__getstate__`` users).
+- A *placed* object is stored where it occurs, inside the state of a node: tuples, and what has to be made with its
+  parts (functions stored by value, methods, partials, ``__reduce__`` users).  When a second cluster leads to it, it
+  gets a cluster of its own, and the first is written again without it.
+- Objects that only a reduce value holds (they are made anew each time) are part of that value: nothing else can lead
+  to them.  Their reference count tells.
+
+New nodes join the cluster that leads to them while it has room, then the open one.
+
+A node is *late* if filling it needs others to be filled before: a dict or set with keys hashed by value, and what
+holds placed objects that are made by functions of others.
+"""
+
+from __future__ import annotations
+
+import copyreg
+from collections.abc import Callable, Iterable
+from functools import partial
+from gc import get_referents
+from sys import getrefcount
+from types import AsyncGeneratorType, CellType, CoroutineType, FunctionType, GeneratorType, MethodType
+from typing import Any
+
+from persistent import Persistent
+
+from pstore._frames import reduce_in_two_phases, reducer_of
+from pstore._frames.names import by_name
+from pstore._store.clusters import Cluster, Heap, Watch
+from pstore._store.containers import CONTAINERS, keys_of_subclass
+from pstore._store.kinds import DICT, INSTANCE, LEAF, LIST, PERSISTENT, PLACED, REDUCED, SET, Kind
+
+__all__ = ["Group", "Layout", "Survey"]
+
+
+class Group:
+    """What a run of nodes in a body is.  Stored, so that the numbers never change."""
+
+    HOLE, LIST, DICT, SET, SHAPED, ATTRIBUTES, ADOPTING, MADE, VALUE, PERSISTENT = range(10)
+
+
+_FRAMES = (GeneratorType, CoroutineType, AsyncGeneratorType)
+_SEEN_WHOLE = (*_FRAMES, CellType, FunctionType, partial, MethodType)
+"""Reduced types of which the garbage collector (and `standing`) shows all that can change."""
+_FILLED_EARLY = (*_FRAMES, CellType)
+_TEMPORARY = frozenset((tuple, list, dict, set, frozenset))
+_NODES = 48
+_WEIGHT = 600
+_STRAIGHT = bytes(range(256))
+_NEW = bytes(8)
+
+
+class Layout:
+    """What is to be written of one cluster.
+
+    Attributes:
+        groups: [code, payload, count] for runs of nodes in order of number.
+        flat: the states of the nodes, one after the other.
+        late: (number of the node, its state, objects that have to be filled before).
+        deps: id -> object: foreign nodes that are needed to make the nodes.
+        foreign: id -> object: foreign nodes that are needed to fill them.
+        simple: what to watch is the nodes, and the keys of those that are dicts; nothing is placed.
+        edges, watch, placed: see `Cluster`.
+    """
+
+    __slots__ = ("deps", "edges", "flat", "foreign", "groups", "late", "placed", "simple", "watch")
+
+    def __init__(self) -> None:
+        self.groups: list[list[Any]] = []
+        self.flat: list[Any] = []
+        self.late: list[tuple[int, list[Any], list[Any]]] = []
+        self.deps: dict[int, Any] = {}
+        self.foreign: dict[int, Any] = {}
+        self.simple = True
+        self.watch = Watch()
+        self.placed: list[Any] = []
+        self.edges: list[list[int]] = []
+
+    def clear(self) -> None:
+        """Hold nothing any more."""
+        self.groups, self.flat, self.late, self.deps, self.foreign = [], [], [], {}, {}
+
+    def add(self, code: int, payload: Any) -> None:
+        """One more node."""
+        if self.groups and code not in (Group.MADE, Group.VALUE):
+            last = self.groups[-1]
+            if last[0] == code and (last[1] is payload or (type(payload) is tuple and last[1] == payload)):
+                last[2] += 1
+                return
+        self.groups.append([code, payload, 1])
+
+
+class _Reduced:
+    """A reduce value, taken apart.
+
+    Attributes:
+        value: function, arguments, state, items, pairs, setter; items and pairs as lists; None: stored by name.
+        owned: the state is held by this value alone, or is the ``__dict__`` of the object.
+    """
+
+    __slots__ = ("obj", "owned", "value")
+
+    def __init__(self, obj: Any) -> None:
+        self.obj = obj
+        self.value: tuple[Any, ...] | None = None
+        self.owned = False
+        reducer = reduce_in_two_phases if type(obj) in _FRAMES else reducer_of[type(obj)]
+        value = reducer(obj) if reducer is not None else NotImplemented
+        if value is NotImplemented:
+            if isinstance(obj, type) or type(obj) is FunctionType:
+                return
+            by_table = copyreg.dispatch_table.get(type(obj))
+            value = by_table(obj) if by_table is not None else obj.__reduce_ex__(5)
+        if isinstance(value, str) or value[0] is by_name:
+            return
+        if len(value) > 2 and value[2] is not None:
+            self.owned = _parts(value)[2][1] or value[2] is getattr(obj, "__dict__", None)
+        function, arguments, state, items, pairs, setter = (*value, None, None, None, None)[:6]
+        items = None if items is None else list(items) or None
+        pairs = None if pairs is None else list(pairs) or None
+        self.value = function, arguments, state, items, pairs, setter
+
+    @property
+    def has_state(self) -> bool:
+        """Whether there is more to it than function and arguments."""
+        return self.value is not None and not all(part is None for part in self.value[2:5])
+
+
+class Survey:
+    """See the module.
+
+    Args:
+        heap: the live side of the store.
+        new_oid: gives an unused object id.
+        adopt: takes a `Persistent` object into the database if it is not yet; gives its object id.
+
+    Attributes:
+        layouts: cluster -> what is to be written of it.
+        reduced: id -> reduce value, for the pickler to write what was looked at here.
+        at: the node at which the survey stands.
+        grew: objects that became nodes.
+    """
+
+    def __init__(self, heap: Heap, new_oid: Callable[[], bytes], adopt: Callable[[Any], bytes]) -> None:
+        self.heap = heap
+        self.layouts: dict[Cluster, Layout] = {}
+        self.reduced: dict[int, _Reduced] = {}
+        self.at: Any = None
+        self._new_oid, self._adopt = new_oid, adopt
+        self._todo: list[Cluster] = []
+        self._queued: set[Cluster] = set()
+        self._undo: list[Callable[[], object]] = []
+        self._added: list[int] = []
+        self._open = dict(heap.open)
+        self._numbers: dict[Cluster, dict[int, int]] = {}
+        self.grew: list[Any] = []
+        # of the cluster at hand
+        self._cluster: Any = None
+        self._layout = Layout()
+        self._foreign: dict[int, Any] = {}
+        self._pending: list[tuple[Any, bool]] = []
+        self._owner: dict[int, int] = {}
+        self._late_numbers: set[int] = set()
+        self._number = 0
+        self._is_late = False
+        self._late_for: list[Any] = []
+
+    # ------------------------------------------------------------ the pass
+
+    def run(self, clusters: Iterable[Cluster]) -> None:
+        """Survey `clusters`, and all that they newly lead to."""
+        for cluster in clusters:
+            self.again(cluster)
+        todo = self._todo
+        while todo:
+            cluster = todo.pop()
+            if cluster in self._queued:
+                self._queued.remove(cluster)
+                self._take(cluster)
+
+    def again(self, cluster: Cluster) -> None:
+        """Have a cluster surveyed, once more if it was."""
+        layout = self.layouts.pop(cluster, None)
+        placed = cluster.placed if layout is None else layout.placed
+        self._release(placed, cluster)
+        if layout is None and placed:
+            self._undo.append(lambda: self.heap.home.update({id(obj): cluster for obj in placed}))
+        self._queue(cluster)
+
+    def _release(self, placed: list[Any], cluster: Cluster) -> None:
+        home = self.heap.home
+        for obj in placed:
+            if home.get(id(obj)) is cluster:
+                del home[id(obj)]
+
+    def _queue(self, cluster: Cluster) -> None:
+        if cluster not in self._queued:
+            self._queued.add(cluster)
+            self._todo.append(cluster)
+
+    def undo(self) -> None:
+        """Take back what was done to the heap."""
+        for number in self._added:
+            self.heap.home.pop(number, None)
+        for step in reversed(self._undo):
+            step()
+
+    def finish(self) -> None:
+        """What was surveyed is written: make it the state of the heap.  Nothing is held here any more."""
+        for cluster, layout in self.layouts.items():
+            cluster.watch, cluster.placed = layout.watch, layout.placed
+            cluster.edges = None if layout.simple else layout.edges
+        self.heap.open = self._open
+        self.reduced.clear()
+        self.grew.clear()
+        self.at = None
+        for layout in self.layouts.values():
+            layout.clear()
+
+    def numbers(self, cluster: Cluster) -> dict[int, int]:
+        """Id of a node -> its number in the cluster."""
+        numbers = self._numbers.get(cluster)
+        if numbers is None:
+            nodes = enumerate(cluster.nodes)
+            numbers = self._numbers[cluster] = {id(node): number for number, node in nodes if node is not None}
+        return numbers
+
+    def new_cluster(self, *, dependent: bool = False, solo: bool = False) -> Cluster:
+        """A cluster without nodes, to be surveyed."""
+        return self._enter(Cluster(self._new_oid(), dependent=dependent, solo=solo))
+
+    def _enter(self, cluster: Cluster) -> Cluster:
+        clusters = self.heap.clusters
+        clusters[cluster.oid] = cluster
+        self._undo.append(lambda: clusters.pop(cluster.oid, None))
+        self._queue(cluster)
+        return cluster
+
+    def put(self, obj: Any, cluster: Cluster) -> None:
+        """Make an object a node of a cluster."""
+        nodes = cluster.nodes
+        numbers = self._numbers.get(cluster)
+        if numbers is not None:
+            numbers[id(obj)] = len(nodes)
+        if cluster.serial != _NEW:
+            count = len(nodes)
+            self._undo.append(lambda: nodes.__delitem__(slice(count, None)))
+        nodes.append(obj)
+        self.grew.append(obj)
+        self.heap.home[id(obj)] = cluster
+        self._added.append(id(obj))
+        cluster.weight += 4 + (len(obj) if type(obj) in (list, dict, set) else 0)
+
+    # ------------------------------------------------------------ one cluster
+
+    def _take(self, cluster: Cluster) -> None:
+        self._cluster, self._layout = cluster, Layout()
+        layout = self.layouts[cluster] = self._layout
+        self._foreign = layout.foreign
+        self._owner.clear()
+        self._late_numbers.clear()
+        nodes, kinds = cluster.nodes, self.heap.kinds
+        number = 0
+        while number < len(nodes) and self.layouts.get(cluster) is layout:  # more may join on the way
+            obj = nodes[number]
+            self._edges: list[int] = []
+            layout.edges.append(self._edges)
+            if obj is None:
+                layout.add(Group.HOLE, None)
+            else:
+                self.at, self._number = obj, number
+                self._is_late, self._late_for = False, []
+                kind = kinds[type(obj)]
+                state = _TAKE[kind.code](self, obj, kind)
+                if self._pending:
+                    self._flush()
+                if self._is_late:
+                    layout.late.append((number, state, self._late_for))
+                    self._late_numbers.add(number)
+                else:
+                    layout.flat += state
+            number += 1
+        if self.layouts.get(cluster) is layout:
+            self._judge(cluster, layout)
+        else:  # something of it got a cluster of its own meanwhile: it is taken once more
+            self._release(layout.placed, cluster)
+
+    def _judge(self, cluster: Cluster, layout: Layout) -> None:
+        """Find out whether what to watch can be told from the nodes alone."""
+        watch = layout.watch
+        if layout.late or layout.placed or watch.opaque or watch.frames or watch.loose or cluster.dependent:
+            layout.simple = False
+        else:
+            layout.simple = all(group[0] <= Group.SHAPED for group in layout.groups)
+
+    # each gives the state of a node: a list of values
+
+    def _take_list(self, obj: list[Any], kind: Kind) -> list[Any]:
+        layout = self._layout
+        layout.add(Group.LIST, None)
+        layout.watch.watched.append(obj)
+        self._values(obj)
+        return [len(obj), *obj]
+
+    def _take_dict(self, obj: dict[Any, Any], kind: Kind) -> list[Any]:
+        layout = self._layout
+        layout.add(Group.DICT, None)
+        layout.watch.watched.append(obj)
+        layout.watch.keyed.append(obj)
+        keys, values = list(obj), list(obj.values())
+        self._values(keys)
+        self._values(values)
+        self._hashed(keys)
+        return [len(obj), *keys, *values]
+
+    def _take_set(self, obj: set[Any], kind: Kind) -> list[Any]:
+        layout = self._layout
+        layout.add(Group.SET, None)
+        layout.watch.watched.append(obj)
+        items = list(obj)
+        self._values(items)
+        self._hashed(items)
+        return [len(items), *items]
+
+    def _take_instance(self, obj: Any, kind: Kind) -> list[Any]:
+        layout, watch = self._layout, self._layout.watch
+        watch.watched.append(obj)
+        if kind.dependent:
+            self._depend(kind.cls)
+        if kind.slots:
+            return self._take_slots(obj, kind)
+        inline = kind.inline
+        order = inline.order(obj) if inline is not None else None
+        if order is None:
+            if kind.has_dict:
+                return self._take_attributes(obj, kind.cls)
+            layout.add(Group.SHAPED, (kind.cls, ()))
+            return []
+        assert inline is not None
+        values = get_referents(obj)
+        values.pop()  # the class
+        if len(values) != len(order):
+            raise AssertionError(f"{len(order)} attributes, but {len(values)} referents")
+        names = kind.straight_names(inline.count())
+        if order != _STRAIGHT[: len(order)]:
+            by_place = dict(zip(sorted(order), values, strict=True))
+            values = [by_place[place] for place in order]
+            names = tuple(names[place] for place in order)
+            watch.loose.append((inline.order, obj))
+        elif len(order) == len(names):
+            watch.classes.add(kind)
+        else:
+            names = names[: len(order)]
+            watch.loose.append((inline.order, obj))
+        layout.add(Group.SHAPED, (kind.cls, names))
+        self._values(values)
+        return values
+
+    def _take_attributes(self, obj: Any, cls: type) -> list[Any]:
+        """An instance with a ``__dict__``."""
+        own = obj.__dict__
+        if id(own) in self.heap.home or getrefcount(own) > _OWN:
+            self._layout.add(Group.ADOPTING, cls)  # somebody else has that dict, too
+            self._layout.watch.loose.append((_id_of_dict, obj))
+            self._values((own,))
+            return [own]
+        names, values = list(own), list(own.values())
+        self._watch_attributes(obj, own)
+        self._values(values)
+        if all(type(name) is str for name in names):
+            self._layout.add(Group.SHAPED, (cls, tuple(names)))
+            return values
+        self._values(names)
+        self._layout.add(Group.ATTRIBUTES, cls)
+        return [(names, values, None)]
+
+    def _take_slots(self, obj: Any, kind: Kind) -> list[Any]:
+        slots = bound_slots(kind, obj)
+        values = list(slots.values())
+        self._values(values)
+        if len(slots) < len(kind.slots):
+            self._layout.watch.loose.append((partial(_names_of_slots, kind), obj))
+        own = obj.__dict__ if kind.has_dict else None
+        if own is None:
+            self._layout.add(Group.SHAPED, (kind.cls, tuple(slots)))
+            return values
+        self._watch_attributes(obj, own)
+        names, attributes = list(own), list(own.values())
+        self._values(attributes)
+        self._values(names)
+        self._layout.add(Group.ATTRIBUTES, kind.cls)
+        return [(names, attributes, [tuple(slots), *values])]
+
+    def _watch_attributes(self, obj: Any, own: dict[Any, Any]) -> None:
+        watch = self._layout.watch
+        watch.watched.append(own)
+        watch.keyed.append(own)
+        watch.loose.append((_id_of_dict, obj))
+
+    def _take_persistent(self, obj: Any, kind: Kind) -> list[Any]:
+        self._layout.add(Group.PERSISTENT, None)
+        state = obj.__getstate__()
+        self._pending.append((state, True))
+        own = getattr(obj, "__dict__", None)
+        if own is not None:  # Persistent does not notice who writes into that
+            self._layout.watch.watched.append(own)
+            self._layout.watch.keyed.append(own)
+        self._is_late = True
+        return [state]
+
+    def _take_placed(self, obj: Any, kind: Kind) -> list[Any]:
+        """A tuple or frozenset with a cluster of its own."""
+        self._layout.add(Group.VALUE, obj)
+        self._for_making((obj if type(obj) is tuple else tuple(obj), True))
+        return []
+
+    # ------------------------------------------------------------ what reduces
+
+    def _reduce(self, obj: Any) -> _Reduced:
+        reduced = self.reduced.get(id(obj))
+        if reduced is None:
+            reduced = self.reduced[id(obj)] = _Reduced(obj)
+        return reduced
+
+    def _take_reduced(self, obj: Any, kind: Kind) -> list[Any]:
+        container = CONTAINERS.get(kind.cls)
+        if container is not None:
+            return self._take_container(obj, container)
+        reduced = self._reduce(obj)
+        if reduced.value is None:  # it can be found by name by now
+            self._layout.add(Group.VALUE, obj)
+            return []
+        function, arguments, *rest = reduced.value
+        self._watch_reduced(obj, kind, reduced)
+        if self._cluster.dependent:
+            self._for_making((function, False), (arguments, True))
+        self._layout.add(Group.MADE, (function, arguments))
+        if not reduced.has_state:
+            return [None]
+        self._note_state(reduced)
+        if not isinstance(obj, _FILLED_EARLY):
+            self._is_late = True
+        if kind.hashed_by_value and isinstance(obj, (dict, set)):
+            self._hashed(list(dict.keys(obj) if isinstance(obj, dict) else set.__iter__(obj)))
+        return [tuple(rest)]
+
+    def _note_state(self, reduced: _Reduced) -> None:
+        assert reduced.value is not None
+        _, _, state, items, pairs, setter = reduced.value
+        self._pending += ((items, True), (pairs, True), (state, reduced.owned), (setter, False))
+
+    def _take_container(self, obj: Any, container: Any) -> list[Any]:
+        watch = self._layout.watch
+        self._layout.add(Group.MADE, (container.make, container.arguments(obj)))
+        watch.watched.append(obj)
+        if container.keyed:
+            watch.keyed.append(obj)
+        if container.look is not None:
+            watch.loose.append((container.look, obj))
+        state = container.state(obj)
+        for part in state:
+            self._values(part if type(part) is list else (part,))
+        if container.hashes:
+            self._hashed(list(obj))
+        return [(state, None, None, container.fill)]
+
+    def _for_making(self, *parts: tuple[Any, bool]) -> None:
+        """Note values that the nodes themselves are made with, which makes what they lead to dependencies."""
+        self._flush()
+        self._foreign = self._layout.deps
+        self._pending += parts
+        self._flush()
+        self._foreign = self._layout.foreign
+
+    def _depend(self, cls: type) -> None:
+        if id(cls) not in self._layout.deps:
+            self._for_making((cls, False))
+
+    def _watch_reduced(self, obj: Any, kind: Kind, reduced: _Reduced) -> None:
+        watch = self._layout.watch
+        if isinstance(obj, _SEEN_WHOLE) or getattr(kind.cls, "__pstore_tracked__", False):
+            watch.watched.append(obj)
+            if isinstance(obj, _FRAMES):
+                watch.frames.append(obj)
+            return
+        keys = keys_of_subclass(obj)
+        if keys is not None and not kind.cls.__dict__.get("__slots__"):
+            watch.watched.append(obj)
+            watch.keyed.append(keys)
+            own = getattr(obj, "__dict__", None)
+            if own is not None:
+                self._watch_attributes(obj, own)
+        elif not kind.immutable or reduced.has_state:
+            watch.opaque = True
+
+    # ------------------------------------------------------------ values
+
+    def _flush(self) -> None:
+        pending = self._pending
+        while pending:
+            value, owned = pending.pop()
+            cls = type(value)
+            if not owned or cls not in _TEMPORARY:
+                if owned and cls not in _ATOMS and value is not None:
+                    self._temporary(value)
+                else:
+                    self._values((value,))
+            elif cls is dict:
+                pending += _parts(value)
+                pending += _parts(value.values())
+                self._hashed(list(value))
+            else:
+                pending += _parts(value)
+                if cls in (set, frozenset):
+                    self._hashed(list(value))
+
+    def _temporary(self, value: Any) -> None:
+        """An object that a reduce value alone holds: part of the state that it occurs in, whatever it is."""
+        kind = self.heap.kinds[type(value)]
+        if kind.code in (LEAF, PERSISTENT) or kind.cls in _SEEN_WHOLE or isinstance(value, type):
+            self._values((value,))
+            return
+        reduced = self._reduce(value)
+        if reduced.value is not None:
+            self._layout.watch.opaque = True
+            self._is_late = True
+            self._pending += ((reduced.value[0], False), (reduced.value[1], True))
+            self._note_state(reduced)
+
+    def _values(self, values: Iterable[Any]) -> None:
+        """Note what values are that something else holds, too."""
+        kinds, home, cluster = self.heap.kinds, self.heap.home, self._cluster
+        for value in values:
+            if type(value) in _ATOMS:
+                continue
+            kind = kinds[type(value)]
+            if kind.code == LEAF or (kind.code == PLACED and not value):  # there is only one empty tuple
+                continue
+            known = home.get(id(value))
+            self._edges.append(id(value))
+            if known is None:
+                self._new(value, kind)
+            elif known is cluster:
+                owner = self._owner.get(id(value), self._number)
+                if owner != self._number and owner in self._late_numbers:
+                    self._promote(value, cluster)  # late nodes are written apart from each other
+            else:
+                if id(value) not in self._foreign and id(value) not in self.numbers(known):
+                    self._promote(value, known)
+                self._foreign[id(value)] = value
+
+    def _promote(self, value: Any, where: Cluster) -> None:
+        """Give a placed object a cluster of its own."""
+        own = self.new_cluster(dependent=True, solo=True)
+        self.again(where)
+        self.heap.home.pop(id(value), None)
+        self.put(value, own)
+
+    def _new(self, value: Any, kind: Kind) -> None:
+        code = kind.code
+        if code in (LIST, DICT, SET, INSTANCE):
+            self._new_node(value, dependent=kind.dependent)
+        elif code == PLACED:
+            self._place(value)
+            self._place_parts(value)
+        elif code == PERSISTENT:
+            self._new_persistent(value)
+        else:
+            self._new_reduced(value, kind)
+
+    def _place_parts(self, value: Any) -> None:
+        for item in value:
+            if type(item) not in _ATOMS:
+                self._pending.append((item, False))
+        if type(value) is frozenset:
+            self._hashed(list(value))
+
+    def _place(self, value: Any) -> None:
+        self.heap.home[id(value)] = self._cluster
+        self._added.append(id(value))
+        self._owner[id(value)] = self._number
+        self._layout.placed.append(value)
+
+    def _new_node(self, value: Any, *, dependent: bool) -> None:
+        cluster = self._cluster
+        if cluster.dependent != dependent or not _has_room(cluster):
+            found = self._open[dependent]
+            if found is None or found in self.layouts or not _has_room(found):
+                found = self._open[dependent] = self.new_cluster(dependent=dependent)
+            elif found not in self._queued:
+                self.again(found)
+            cluster = found
+            self._foreign[id(value)] = value
+        self.put(value, cluster)
+
+    def _new_persistent(self, value: Any) -> None:
+        oid = self._adopt(value)
+        if oid not in self.heap.clusters and value._p_changed is not None:
+            self.put(value, self._enter(Cluster(oid, solo=True)))
+        self._foreign[id(value)] = value
+
+    def _new_reduced(self, value: Any, kind: Kind) -> None:
+        if kind.cls in CONTAINERS:
+            self._new_node(value, dependent=False)
+            return
+        if isinstance(value, type) and not self.heap.kinds[value].dependent:
+            return
+        reduced = self._reduce(value)
+        if reduced.value is None:
+            return
+        function, arguments = reduced.value[:2]
+        if reduced.has_state and self._are_leaves(arguments):
+            self._new_node(value, dependent=False)
+        elif reduced.has_state and kind.dependent and arguments == (kind.cls,):
+            self._new_node(value, dependent=True)
+        elif isinstance(value, type):  # with a base or metaclass that is stored by value itself
+            self.put(value, self.new_cluster(dependent=True, solo=True))
+            self._foreign[id(value)] = value
+        else:
+            self._place(value)
+            self._watch_reduced(value, kind, reduced)
+            if not kind.immutable and not isinstance(value, _SEEN_WHOLE):
+                self._is_late = True
+            self._pending += ((function, False), (arguments, True))
+            self._note_state(reduced)
+
+    def _are_leaves(self, values: Iterable[Any]) -> bool:
+        kinds = self.heap.kinds
+        for value in values:
+            kind = kinds[type(value)]
+            if kind.code == PLACED:
+                if not self._are_leaves(value):
+                    return False
+            elif isinstance(value, type):
+                if kinds[value].dependent:
+                    return False
+            elif kind.code != LEAF and not (type(value) is FunctionType and self._reduce(value).value is None):
+                return False
+        return True
+
+    # ------------------------------------------------------------ hashes
+
+    def _hashed(self, keys: Iterable[Any]) -> None:
+        """The keys are hashed when the node at hand is filled."""
+        kinds = self.heap.kinds
+        todo = list(keys)
+        while todo:
+            key = todo.pop()
+            if type(key) in _ATOMS:
+                continue
+            kind = kinds[type(key)]
+            if kind.code == PLACED:
+                todo += key
+            elif kind.hashed_by_value and not isinstance(key, (type, MethodType, Persistent)):
+                self._is_late = True
+                self._late_for.append(key)
+
+
+_TAKE: dict[int, Callable[[Survey, Any, Kind], list[Any]]] = {
+    LIST: Survey._take_list,
+    DICT: Survey._take_dict,
+    SET: Survey._take_set,
+    INSTANCE: Survey._take_instance,
+    PLACED: Survey._take_placed,
+    REDUCED: Survey._take_reduced,
+    PERSISTENT: Survey._take_persistent,
+}
+_ATOMS = frozenset((type(None), bool, int, float, str, bytes))
+
+
+def _has_room(cluster: Cluster) -> bool:
+    return not cluster.solo and len(cluster.nodes) < _NODES and cluster.weight < _WEIGHT
+
+
+def _id_of_dict(obj: Any) -> int:
+    return id(obj.__dict__)
+
+
+def bound_slots(kind: Kind, obj: Any) -> dict[str, Any]:
+    """The slots of an instance that are set."""
+    found = {}
+    for name, descriptor in kind.slots.items():
+        try:
+            found[name] = descriptor.__get__(obj)
+        except AttributeError:
+            continue
+    return found
+
+
+def _names_of_slots(kind: Kind, obj: Any) -> tuple[str, ...]:
+    return tuple(bound_slots(kind, obj))
+
+
+def _parts(container: Iterable[Any]) -> list[tuple[Any, bool]]:
+    """The items of a container that something else may hold too: each with whether only the container does."""
+    counted = [(item, getrefcount(item)) for item in container]
+    return [(item, count <= _ONLY_THERE) for item, count in counted]
+
+
+_ONLY_THERE = 0
+
+
+def _count_one() -> int:
+    fresh: list[list[int]] = [[]]
+    return [(item, getrefcount(item)) for item in fresh][0][1]
+
+
+_ONLY_THERE = _count_one()
+
+
+def _count_own() -> int:
+    class Probe:
+        pass
+
+    probe = Probe()
+    probe.a = 1  # type: ignore[attr-defined]
+    own = probe.__dict__
+    return getrefcount(own)
+
+
+_OWN = _count_own()
