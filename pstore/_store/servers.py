@@ -36,6 +36,7 @@ def open_sqlite(uri: str, shown: str, *, read_only: bool, durability: str) -> An
     adapters = importlib.import_module("relstorage.adapters.sqlite.adapter")
     level = "FULL" if durability == "full" else "NORMAL"
     folder.mkdir(exist_ok=True)
+    _settle_history(shown, options, _sqlite_tables(shown, folder / "main.sqlite3"))
     relational = _relational(shown, options, read_only)
     adapter = adapters.Sqlite3Adapter(
         str(folder), pragmas={"synchronous": level}, options=relational, oidallocator=_oids(folder, level)
@@ -58,8 +59,10 @@ def open_postgresql(uri: str, shown: str, *, read_only: bool, durability: str) -
     query["options"] = f"{query.get('options', '')} -c synchronous_commit={wait}".strip()
     query.setdefault("connect_timeout", str(int(_PATIENCE)))
     adapters = importlib.import_module("relstorage.adapters.postgresql")
-    relational = _relational(shown, options, read_only)
     dsn = _dsn(shown, urlunsplit(("postgresql", parts.netloc, parts.path, "", "")), query)
+    tables = "SELECT tablename FROM pg_tables WHERE schemaname = ANY (current_schemas(false))"
+    _settle_history(shown, options, _column(shown, tables, "psycopg2", dsn=dsn))
+    relational = _relational(shown, options, read_only)
     return _relstorage(shown, adapters.PostgreSQLAdapter(dsn=dsn, options=relational), relational)
 
 
@@ -82,10 +85,13 @@ def open_mysql(uri: str, shown: str, *, read_only: bool, durability: str) -> Any
     if not given["db"]:
         raise UnsupportedStorage(shown, "it names no database: mysql://USER:PASSWORD@HOST/NAME")
     adapters = importlib.import_module("relstorage.adapters.mysql")
+    known = {name: value for name, value in given.items() if value is not None}
+    (version,) = _column(shown, "SELECT VERSION()", "pymysql", **known)
+    if "mariadb" in version.lower():  # it takes RelStorage's first tables, but not all
+        raise UnsupportedStorage(shown, f"it is {version}, but only MySQL 8 can be used")
+    _settle_history(shown, options, _column(shown, "SHOW TABLES", "pymysql", **known))
     relational = _relational(shown, options, read_only)
     relational.driver = "PyMySQL"
-    known = {name: value for name, value in given.items() if value is not None}
-    _check_mysql(shown, known)
     return _relstorage(shown, adapters.MySQLAdapter(options=relational, **known), relational)
 
 
@@ -168,11 +174,6 @@ def _relstorage(shown: str, adapter: Any, options: Any) -> Any:
         return importlib.import_module("relstorage.storage").RelStorage(adapter, options=options)
     except Exception as error:
         text = _line(error)
-        if "history-free" in text or "history-preserving" in text:
-            kept = not options.keep_history
-            raise StoreError(
-                shown, f"it was made with keep_history={str(kept).lower()}; add ?keep_history={str(kept).lower()}"
-            ) from error
         if options.read_only and type(error).__name__ == "StorageError":
             raise NotAStore(shown, text) from error
         if type(error).__module__.partition(".")[0] == "sqlite3" and type(error).__name__ == "DatabaseError":
@@ -214,17 +215,44 @@ def _dsn(shown: str, uri: str, more: dict[str, str]) -> str:
         raise UnsupportedStorage(shown, _line(error)) from error
 
 
-def _check_mysql(shown: str, known: dict[str, Any]) -> None:
-    """MariaDB does not take the tables that RelStorage makes for MySQL, and finds out after the first ones."""
-    driver = importlib.import_module("pymysql")
+def _column(shown: str, query: str, module: str, **parameters: Any) -> set[str]:
+    """Ask a server one thing, before RelStorage makes tables in it."""
+    driver = importlib.import_module(module)
     try:
-        with driver.connect(**known) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT VERSION()")
-            version = str(cursor.fetchone()[0])
+        connection = driver.connect(**parameters)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(query)
+                return {str(row[0]) for row in cursor.fetchall()}
+        finally:
+            connection.close()
     except Exception as error:
         raise StoreUnavailable(shown, _line(error)) from error
-    if "mariadb" in version.lower():
-        raise UnsupportedStorage(shown, f"it is {version}, but only MySQL 8 can be used")
+
+
+def _sqlite_tables(shown: str, path: Path) -> set[str]:
+    if not path.exists():
+        return set()
+    sqlite3 = importlib.import_module("sqlite3")
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            return {str(name) for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        finally:
+            connection.close()
+    except sqlite3.OperationalError as error:
+        raise StoreUnavailable(shown, _line(error)) from error
+    except sqlite3.DatabaseError as error:
+        raise StoreCorrupt(shown, _line(error)) from error
+
+
+def _settle_history(shown: str, options: dict[str, Any], tables: set[str]) -> None:
+    """A store is made with a past or without, and stays so; RelStorage would add the tables of the other kind."""
+    if "object_state" not in tables:
+        return
+    kept = "transaction" in tables
+    if options.setdefault("keep_history", kept) != kept:
+        raise StoreError(shown, f"it was made with keep_history={str(kept).lower()}, and that cannot be changed")
 
 
 def _sync(folder: Path) -> None:

@@ -10,7 +10,7 @@ servers' storages are in `servers`, which is imported only for them.
     mysql://USER:PASSWORD@HOST/NAME       the same
     zeo:HOST:PORT, zeo:/SOCKET            a ZEO server
 
-``?keep_history=false`` makes a new SQLite, PostgreSQL or MySQL store keep only the present.
+``?keep_history=false`` makes a new SQLite, PostgreSQL or MySQL store keep only the present; it stays so.
 
 Durability: ``"full"`` means that what is committed outlives a power cut: every commit is on disk before it returns.
 ``"os"`` means that it outlives the process: nothing waits for the disk.  Where it is the server that decides, only
