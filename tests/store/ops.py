@@ -29,10 +29,10 @@ __all__ = ["CHANGES", "KINDS", "Hand", "change", "create"]
 ATOMS = (None, 0, 1, True, 1.0, -0.0, "text", "", b"bytes", 2**70, 1.5, False, (), ..., 3 + 0j, "\u00e9", int, len, range(3))
 KEYS = ("k0", "k1", "k2", "k3", 0, 1, True, 1.0, None, (1, "a"), b"k", 2.5, "k4", frozenset({1}), -1)
 ATTRIBUTES = ("a", "b", "c", "d", "e")
-BY_IDENTITY = (zoo.Plain, zoo.Other, zoo.Slotted, zoo.Slotted2, zoo.Mixed, zoo.Made, zoo.Cached, zoo.Stateful, zoo.Borg)
+BY_IDENTITY = (zoo.Plain, zoo.Other, zoo.Slotted, zoo.Mixed, zoo.Made, zoo.Cached, zoo.Stateful, zoo.Borg)
 BY_VALUE = (zoo.Frozen, zoo.FrozenSlots)  # lead nowhere else
 SAFE_KEYS = frozenset(
-    {*BY_IDENTITY, *BY_VALUE, zoo.Valued, zoo.Text, zoo.Number, zoo.Trouble, types.FunctionType, types.GeneratorType}
+    {*BY_IDENTITY, zoo.Bare, zoo.Bare2, *BY_VALUE, zoo.Valued, zoo.Text, zoo.Number, zoo.Trouble, types.FunctionType, types.GeneratorType}
 )
 
 
@@ -92,7 +92,7 @@ def _instance(cls: type, *names: str) -> Callable[[Hand, int, int], Any]:
     return make
 
 
-for _cls in (zoo.Plain, zoo.Other, zoo.Slotted, zoo.Mixed, zoo.Made, zoo.Box, zoo.Property, zoo.Borg):
+for _cls in (zoo.Plain, zoo.Other, zoo.Slotted, zoo.Bare, zoo.Mixed, zoo.Made, zoo.Box, zoo.Property, zoo.Borg):
     KINDS[_cls.__name__.lower()] = _instance(_cls, "a", "b")
 for _cls in (zoo.Items, zoo.Table, zoo.Group):
     KINDS[_cls.__name__.lower()] = _instance(_cls, "a")
@@ -510,7 +510,7 @@ _TAKERS: dict[type, Callable[[Hand, Any, Any], None]] = {
     collections.deque: lambda hand, taker, made: taker.appendleft(made),
     collections.OrderedDict: lambda hand, taker, made: taker.__setitem__("k", made),
     set: lambda hand, taker, made: taker.add(made if type(made) in SAFE_KEYS else hand.tag),
-    **dict.fromkeys((zoo.Plain, zoo.Slotted, zoo.Mixed, zoo.Order, zoo.Stateful, zoo.Property), _set_attribute),
+    **dict.fromkeys((zoo.Plain, zoo.Slotted, zoo.Bare, zoo.Mixed, zoo.Order, zoo.Stateful, zoo.Property), _set_attribute),
 }
 
 
@@ -998,7 +998,7 @@ def attribute_many(hand, x, a, b):
         setattr(x, f"n{i}", i + a)
 
 
-on_slots = changes("slots", _is(zoo.Slotted, zoo.Slotted2, zoo.Mixed))
+on_slots = changes("slots", _is(zoo.Slotted, zoo.Bare, zoo.Bare2, zoo.Mixed))
 on_slots(lambda hand, x, a, b: setattr(x, "ab"[a % 2], hand.value(b)))
 
 
@@ -1035,12 +1035,12 @@ on_account = changes("account", _is(zoo.Account))
 on_account(lambda hand, x, a, b: setattr(x, "lines", (a, b)))
 on_account(lambda hand, x, a, b: setattr(x, "c", a))
 
-on_class = changes("class", _is(zoo.Plain, zoo.Other, zoo.Slotted, zoo.Slotted2))
+on_class = changes("class", _is(zoo.Plain, zoo.Other, zoo.Bare, zoo.Bare2))
 
 
 @on_class
 def class_changed(hand, x, a, b):
-    swap = {zoo.Plain: zoo.Other, zoo.Other: zoo.Plain, zoo.Slotted: zoo.Slotted2, zoo.Slotted2: zoo.Slotted}
+    swap = {zoo.Plain: zoo.Other, zoo.Other: zoo.Plain, zoo.Bare: zoo.Bare2, zoo.Bare2: zoo.Bare}
     x.__class__ = swap[type(x)]
 
 
@@ -1117,7 +1117,7 @@ def frame_next(hand, x, a, b):
 @on_frame
 def frame_send(hand, x, a, b):
     if isinstance(x, types.AsyncGeneratorType):
-        _shown(hand, x.asend(hand.value(a) if x.ag_suspended else None).send, None)
+        _shown(hand, x.asend(hand.value(a)).send, None)
     else:
         _shown(hand, x.send, hand.value(a))
 

@@ -375,7 +375,7 @@ def _function(obj: types.FunctionType) -> Parts:
 
 
 _OF_CLASSES = frozenset(
-    {"__dict__", "__weakref__", "__doc__", "__module__", "__firstlineno__", "__static_attributes__"}
+    {"__dict__", "__weakref__", "__doc__", "__module__", "__firstlineno__", "__static_attributes__", "__slotnames__"}
 )
 
 

@@ -28,8 +28,16 @@ class Slotted:
     __slots__ = ("tag", "a", "b", "__weakref__")
 
 
-class Slotted2:
-    __slots__ = ("tag", "a", "b", "__weakref__")
+class Bare:
+    """As small as can be; nothing can refer to it weakly."""
+
+    __slots__ = ("tag", "a", "b")
+
+
+class Bare2:
+    """As `Bare`, for changes of class."""
+
+    __slots__ = ("tag", "a", "b")
 
 
 class Mixed(Slotted):
