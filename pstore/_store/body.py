@@ -106,7 +106,7 @@ class Writer:
         memo = {id(obj): (place, obj) for place, obj in enumerate(known)}
         late = []
         for number, _, before in layout.late:
-            places = [memo[id(obj)][0] for obj in before if id(obj) in memo]
+            places = [memo[key][0] for key in before if key in memo]
             late.append((number, places))
         self._sections.clear()
         self._dump({}, (None if deps else layout.groups, foreign, deps, late, layout.simple))

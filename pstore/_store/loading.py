@@ -19,7 +19,7 @@ from typing import Any
 from pstore._frames import end_of_load, start_of_load
 from pstore._store.body import Reading, translated
 from pstore._store.clusters import Cluster, Heap, Watch
-from pstore._store.kinds import PLACED
+from pstore._store.kinds import INSTANCE
 from pstore._store.survey import Group
 from pstore.errors import RebuildError
 
@@ -95,6 +95,8 @@ class _Load:
         self._oid, self._persistent = oid, persistent
         self.entries: dict[bytes, _Entry] = {}
         self._pending: dict[int, tuple[_Entry, int]] = {}
+        self._nodes: set[int] = set()
+        self._seen: set[int] = set()
 
     def run(self) -> None:
         self._read()
@@ -109,8 +111,11 @@ class _Load:
         for entry in self.entries.values():
             for index, (number, _) in enumerate(entry.reading.late):
                 self._pending[id(entry.reading.nodes[number])] = entry, index
-        while self._pending:
-            self._settle_one(next(iter(self._pending)))
+        if self._pending:
+            self._nodes = {id(node) for entry in self.entries.values() for node in entry.reading.nodes}
+            for entry in self.entries.values():
+                for number, _ in entry.reading.late:
+                    self._settle(entry.reading.nodes[number])
 
     def _read(self) -> None:
         todo = [self._oid]
@@ -170,30 +175,33 @@ class _Load:
 
     # ------------------------------------------------------------ late nodes
 
-    def _settle_one(self, key: int) -> None:
-        entry, index = self._pending.pop(key)
-        reading = entry.reading
-        for place in reading.late[index][1]:
-            self._settle(reading.memo[place])
-        reading.fill_late(index, self._heap.kinds)
-
     def _settle(self, obj: Any) -> None:
-        """Fill `obj`, and all that its hash may depend on."""
-        todo, seen = [obj], set()
-        kinds = self._heap.kinds
-        while todo:
-            obj = todo.pop()
-            if id(obj) in seen:
-                continue
-            seen.add(id(obj))
-            if id(obj) in self._pending:
-                self._settle_one(id(obj))
-            for part in get_referents(obj):
-                kind = kinds[type(part)]
-                if kind.code == PLACED or (kind.hashed_by_value and not isinstance(part, type)):
-                    todo.append(part)
-                elif type(part) is dict and part is getattr(obj, "__dict__", None):
-                    todo += part.values()
+        """Fill a late node after all that it leads to, as far as that does not lead back to it.
+
+        What is not late is filled, so that the garbage collector shows what it leads to.
+        """
+        stack: list[tuple[Any, tuple[_Entry, int] | None]] = [(obj, None)]
+        seen, pending = self._seen, self._pending
+        while stack:
+            obj, late = stack.pop()
+            if late is not None:
+                late[0].reading.fill_late(late[1], self._heap.kinds)
+            elif id(obj) not in seen:
+                seen.add(id(obj))
+                late = pending.get(id(obj))
+                if late is None:
+                    stack += ((part, None) for part in get_referents(obj) if self._is_followed(part, obj))
+                else:
+                    stack.append((obj, late))
+                    reading = late[0].reading
+                    stack += ((reading.memo[place], None) for place in reading.late[late[1]][1])
+
+    def _is_followed(self, part: Any, owner: Any) -> bool:
+        if id(part) in self._nodes or type(part) in (tuple, frozenset):
+            return True
+        return type(part) is dict and id(owner) in self._nodes and type(owner) in self._heap.kinds and (
+            self._heap.kinds[type(owner)].code == INSTANCE
+        )
 
     # ------------------------------------------------------------ afterwards
 

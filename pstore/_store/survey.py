@@ -35,6 +35,7 @@ from persistent import Persistent
 
 from pstore._frames import reduce_in_two_phases, reducer_of
 from pstore._frames.names import by_name
+from pstore._frames.stored import stored
 from pstore._store.clusters import Cluster, Heap, Watch
 from pstore._store.containers import CONTAINERS, keys_of_subclass
 from pstore._store.kinds import DICT, INSTANCE, LEAF, LIST, PERSISTENT, PLACED, REDUCED, SET, Kind
@@ -55,6 +56,8 @@ _FILLED_EARLY = (*_FRAMES, CellType)
 _TEMPORARY = frozenset((tuple, list, dict, set, frozenset))
 _NODES = 48
 _WEIGHT = 600
+_ITS_OWN = -1
+"""Stands for the number of the node that a ``__dict__`` belongs to: whatever else leads to it, is another."""
 _STRAIGHT = bytes(range(256))
 _NEW = bytes(8)
 
@@ -65,7 +68,7 @@ class Layout:
     Attributes:
         groups: [code, payload, count] for runs of nodes in order of number.
         flat: the states of the nodes, one after the other.
-        late: (number of the node, its state, objects that have to be filled before).
+        late: (number of the node, its state, ids of the objects that have to be filled before).
         deps: id -> object: foreign nodes that are needed to make the nodes.
         foreign: id -> object: foreign nodes that are needed to fill them.
         simple: what to watch is the nodes, and the keys of those that are dicts; nothing is placed.
@@ -77,7 +80,7 @@ class Layout:
     def __init__(self) -> None:
         self.groups: list[list[Any]] = []
         self.flat: list[Any] = []
-        self.late: list[tuple[int, list[Any], list[Any]]] = []
+        self.late: list[tuple[int, list[Any], list[int]]] = []
         self.deps: dict[int, Any] = {}
         self.foreign: dict[int, Any] = {}
         self.simple = True
@@ -172,7 +175,9 @@ class Survey:
         self._late_numbers: set[int] = set()
         self._number = 0
         self._is_late = False
-        self._late_for: list[Any] = []
+        self._late_for: list[int] = []
+        self._looks_inside = False
+        self._edges: list[int] = []
 
     # ------------------------------------------------------------ the pass
 
@@ -267,24 +272,25 @@ class Survey:
         layout = self.layouts[cluster] = self._layout
         self._foreign = layout.foreign
         self._owner.clear()
-        self._late_numbers.clear()
+        self._late_numbers = {_ITS_OWN}
         nodes, kinds = cluster.nodes, self.heap.kinds
         number = 0
         while number < len(nodes) and self.layouts.get(cluster) is layout:  # more may join on the way
             obj = nodes[number]
-            self._edges: list[int] = []
+            self._edges = []
             layout.edges.append(self._edges)
             if obj is None:
                 layout.add(Group.HOLE, None)
             else:
                 self.at, self._number = obj, number
-                self._is_late, self._late_for = False, []
+                self._is_late, self._late_for, self._looks_inside = False, [], False
                 kind = kinds[type(obj)]
                 state = _TAKE[kind.code](self, obj, kind)
                 if self._pending:
                     self._flush()
                 if self._is_late:
-                    layout.late.append((number, state, self._late_for))
+                    before = self._edges if self._looks_inside else self._late_for
+                    layout.late.append((number, state, list(dict.fromkeys(before))))
                     self._late_numbers.add(number)
                 else:
                     layout.flat += state
@@ -368,8 +374,8 @@ class Survey:
     def _take_attributes(self, obj: Any, cls: type) -> list[Any]:
         """An instance with a ``__dict__``."""
         own = obj.__dict__
-        if id(own) in self.heap.home or getrefcount(own) > _OWN:
-            self._layout.add(Group.ADOPTING, cls)  # somebody else has that dict, too
+        if self._is_shared(own):
+            self._layout.add(Group.ADOPTING, cls)
             self._layout.watch.loose.append((_id_of_dict, obj))
             self._values((own,))
             return [own]
@@ -382,6 +388,17 @@ class Survey:
         self._values(names)
         self._layout.add(Group.ATTRIBUTES, cls)
         return [(names, values, None)]
+
+    def _is_shared(self, own: dict[Any, Any]) -> bool:
+        """Whether something else in the graph leads to a ``__dict__``: that is stored as a node, then."""
+        where = self.heap.home.get(id(own))
+        if where is None:
+            self._place(own)
+            self._owner[id(own)] = _ITS_OWN
+            return False
+        if id(own) not in self.numbers(where):
+            self._promote(own, where)
+        return True
 
     def _take_slots(self, obj: Any, kind: Kind) -> list[Any]:
         slots = bound_slots(kind, obj)
@@ -414,7 +431,7 @@ class Survey:
         if own is not None:  # Persistent does not notice who writes into that
             self._layout.watch.watched.append(own)
             self._layout.watch.keyed.append(own)
-        self._is_late = True
+        self._is_late = self._looks_inside = True
         return [state]
 
     def _take_placed(self, obj: Any, kind: Kind) -> list[Any]:
@@ -449,6 +466,7 @@ class Survey:
         self._note_state(reduced)
         if not isinstance(obj, _FILLED_EARLY):
             self._is_late = True
+            self._looks_inside |= rest[3] is None or rest[3].__module__ != stored.__module__
         if kind.hashed_by_value and isinstance(obj, (dict, set)):
             self._hashed(list(dict.keys(obj) if isinstance(obj, dict) else set.__iter__(obj)))
         return [tuple(rest)]
@@ -456,7 +474,13 @@ class Survey:
     def _note_state(self, reduced: _Reduced) -> None:
         assert reduced.value is not None
         _, _, state, items, pairs, setter = reduced.value
-        self._pending += ((items, True), (pairs, True), (state, reduced.owned), (setter, False))
+        self._pending += ((items, True), (pairs, True), (setter, False))
+        own = getattr(reduced.obj, "__dict__", None)
+        if own is not None and reduced.owned and type(state) is tuple:
+            # its attributes are copied into the __dict__ that it has: that dict is part of the state
+            self._pending += ((part, owned or part is own) for part, owned in _parts(state))
+        else:
+            self._pending.append((state, reduced.owned))
 
     def _take_container(self, obj: Any, container: Any) -> list[Any]:
         watch = self._layout.watch
@@ -491,6 +515,8 @@ class Survey:
             watch.watched.append(obj)
             if isinstance(obj, _FRAMES):
                 watch.frames.append(obj)
+            elif isinstance(obj, (FunctionType, partial)):
+                self._watch_attributes(obj, obj.__dict__)
             return
         keys = keys_of_subclass(obj)
         if keys is not None and not kind.cls.__dict__.get("__slots__"):
@@ -532,7 +558,7 @@ class Survey:
         reduced = self._reduce(value)
         if reduced.value is not None:
             self._layout.watch.opaque = True
-            self._is_late = True
+            self._is_late = self._looks_inside = True
             self._pending += ((reduced.value[0], False), (reduced.value[1], True))
             self._note_state(reduced)
 
@@ -629,7 +655,7 @@ class Survey:
             self._place(value)
             self._watch_reduced(value, kind, reduced)
             if not kind.immutable and not isinstance(value, _SEEN_WHOLE):
-                self._is_late = True
+                self._is_late = self._looks_inside = True
             self._pending += ((function, False), (arguments, True))
             self._note_state(reduced)
 
@@ -662,7 +688,7 @@ class Survey:
                 todo += key
             elif kind.hashed_by_value and not isinstance(key, (type, MethodType, Persistent)):
                 self._is_late = True
-                self._late_for.append(key)
+                self._late_for.append(id(key))
 
 
 _TAKE: dict[int, Callable[[Survey, Any, Kind], list[Any]]] = {
@@ -716,15 +742,3 @@ def _count_one() -> int:
 
 _ONLY_THERE = _count_one()
 
-
-def _count_own() -> int:
-    class Probe:
-        pass
-
-    probe = Probe()
-    probe.a = 1  # type: ignore[attr-defined]
-    own = probe.__dict__
-    return getrefcount(own)
-
-
-_OWN = _count_own()
