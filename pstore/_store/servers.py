@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
@@ -23,7 +24,8 @@ __all__ = ["open_mysql", "open_postgresql", "open_sqlite", "open_zeo"]
 
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _PATIENCE = 10.0  # seconds for a server to answer
-_CACHE = 64  # megabytes of records that RelStorage keeps
+# megabytes of records that RelStorage keeps; on 3.15 the cache of its 4.3 ends the interpreter with a segmentation fault
+_CACHE = 64 if sys.version_info < (3, 15) else 0
 
 
 def open_sqlite(uri: str, shown: str, *, read_only: bool, durability: str) -> Any:

@@ -91,11 +91,20 @@ class Faults:
         self.hit = self.hit or self.seen[-1]
         return True
 
+    def _path_of(self, descriptor: int) -> str:
+        """The path of an open file, if it is the folder or in it; without /proc, which not every container has."""
+        this = os.fstat(descriptor)
+        for path in (self.folder, *(entry.path for entry in os.scandir(self.folder))):
+            found = os.stat(path)
+            if (found.st_dev, found.st_ino) == (this.st_dev, this.st_ino):
+                return path
+        return ""
+
     # -- what takes the place of the functions
 
     def _of_descriptor(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(descriptor: int, *arguments: Any) -> Any:
-            if self.fails(name, _path_of(descriptor)):
+            if self.fails(name, self._path_of(descriptor)):
                 if self.partial and name in ("pwrite", "write"):
                     function(descriptor, memoryview(arguments[0])[: len(arguments[0]) // 2], *arguments[1:])
                 raise _error(name)
@@ -144,13 +153,6 @@ class Faults:
             return io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
 
         return opened
-
-
-def _path_of(descriptor: int) -> str:
-    try:
-        return os.readlink(f"/proc/self/fd/{descriptor}")
-    except OSError:
-        return ""
 
 
 def _error(operation: str) -> OSError:
