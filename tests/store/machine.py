@@ -41,7 +41,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from pstore import Store
 from pstore.errors import CaptureError
-from tests.store.features import INCREMENTAL
+from tests.store.features import INCREMENTAL, has
 from tests.store.ops import CHANGES, KINDS, Hand, change, create
 from tests.store.portrait import Portrait, difference
 
@@ -230,7 +230,7 @@ class Machine(RuleBasedStateMachine):
         """Let go of what is unlinked."""
         gc.collect()
 
-    @precondition(lambda self: INCREMENTAL)
+    @precondition(lambda self: has("pack"))
     @rule()
     def pack(self) -> None:
         """Packing changes nothing that can be seen."""

@@ -13,7 +13,7 @@ import pytest
 
 from tests import processes
 from tests.store import cases
-from tests.store.features import INCREMENTAL, needs_incremental
+from tests.store.features import INCREMENTAL
 
 ROWS = [(one.name, change) for one in cases.CASES.values() for change in ("unchanged", *one.changes)]
 RUNNING = [one for one in cases.CASES.values() if not one.skipped and cases.available(one)]
