@@ -24,7 +24,7 @@ __all__ = ["open_mysql", "open_postgresql", "open_sqlite", "open_zeo"]
 
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _PATIENCE = 10.0  # seconds for a server to answer
-# megabytes of records that RelStorage keeps; on 3.15 the cache of its 4.3 ends the interpreter with a segmentation fault
+# megabytes of records that RelStorage keeps; on 3.15 the cache of its 4.3 crashes the interpreter
 _CACHE = 64 if sys.version_info < (3, 15) else 0
 
 
