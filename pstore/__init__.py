@@ -7,6 +7,7 @@ from pstore._engine.engine import Engine, open  # pstore.open, as gzip.open
 from pstore._engine.outbox import Retry
 from pstore._frames import abandon
 from pstore._frames.policy import BY_VALUE
+from pstore._store.current import attach, load, persist
 from pstore._store.graph import dumps, loads
 from pstore._store.module_state import volatile
 from pstore._store.store import Store
@@ -17,10 +18,13 @@ __all__ = [
     "Retry",
     "Store",
     "abandon",
+    "attach",
     "dumps",
+    "load",
     "loads",
     "now",
     "open",
+    "persist",
     "step",
     "step_key",
     "volatile",

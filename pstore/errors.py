@@ -20,7 +20,7 @@ The tree answers whose fault it is and whether trying again can help:
         StoreUnavailable      the server cannot be reached
         StoreNotWritten       a commit could not be written; the store is as it was, and goes on
         StoreInDoubt          a commit failed after it was written: open the store again to know
-        NoHistory, NoSuchState
+        NoHistory, NoSuchState, UnknownRoot, NoCurrentStore
       EngineError           the durable loop
         EngineClosed, EngineInterrupted, EngineStopped, NotInEngine, NotOnThisLoop, TaskExists, UnknownTask, Stalled,
         StepFailed, StepResultRefused
@@ -49,6 +49,7 @@ __all__ = [
     "ModuleStateError",
     "ModuleStateWarning",
     "MissingExtra",
+    "NoCurrentStore",
     "NoHistory",
     "NoSuchState",
     "NotAStore",
@@ -72,6 +73,7 @@ __all__ = [
     "StoreTruncated",
     "StoreUnavailable",
     "TaskExists",
+    "UnknownRoot",
     "UnknownTask",
     "UnsupportedFrame",
     "UnsupportedStorage",
@@ -350,6 +352,35 @@ class StoreConflict(StoreError):
     def __init__(self, store: str) -> None:
         super().__init__(store, "another process has changed it meanwhile, so nothing was committed; open it again")
         self.args = (store,)
+
+
+class UnknownRoot(StoreError, LookupError):
+    """There is no root of that name or type, or there are several of that type.
+
+    Attributes:
+        what: what was asked for.
+        known: names that there are.
+    """
+
+    def __init__(self, what: str, known: tuple[str, ...] = ()) -> None:
+        super().__init__("", what)
+        self.args = (what, known)
+        self.what, self.known = what, known
+
+    def __str__(self) -> str:
+        known = ", ".join(map(repr, self.known[:10])) + (", ..." if len(self.known) > 10 else "")
+        return f"the store cannot resolve {self.what}; named roots: {known or 'none'}"
+
+
+class NoCurrentStore(StoreError):
+    """`pstore.attach` or `pstore.persist` was called outside of a ``with`` block of a store, before any `load`."""
+
+    def __init__(self, verb: str) -> None:
+        super().__init__("", verb)
+        self.args = (verb,)
+
+    def __str__(self) -> str:
+        return f"there is no store to {self.reason} to: write `with pstore.Store(uri):` around it, or pstore.load(uri)"
 
 
 class StoreReadOnly(StoreError):

@@ -45,20 +45,23 @@ LOOP_PART = "loop"
 _open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
-def open(uri: str | os.PathLike[str] | Any, *, clock: Clock | None = None) -> Engine:  # the public name
+def open(  # the public name
+    uri: str | os.PathLike[str] | Any, *, clock: Clock | None = None, **options: Any
+) -> Engine:
     """Start a new durable program, or continue the one that is in the store.
 
     Nothing runs before `Engine.run`.
 
     Args:
-        uri: path of a file, ``memory:``, or an open ZODB storage.
+        uri: path of a file, ``memory:``, ``sqlite:``, ..., or an open ZODB storage.
         clock: where time comes from; the system's if None.
+        **options: `durability`, `allow`, `renames`, `strict_globals`: see `pstore.Store`.
 
     Raises: see `pstore.Store`.
     """
     hooks = AsyncGenHooks()
     with hooks.installed():
-        store = Store(uri)
+        store = Store(uri, **options)
         try:
             return Engine(store, SystemClock() if clock is None else clock, hooks)
         except BaseException:

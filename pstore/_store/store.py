@@ -18,25 +18,33 @@ from __future__ import annotations
 
 import itertools
 import os
+import pickle
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar, Token
+from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from persistent import Persistent
 from transaction import TransactionManager
 from ZODB.POSException import ConflictError, ReadOnlyError, StorageError
 
 from pstore._frames import abandon
-from pstore._store import graph
+from pstore._frames.policy import Policy, policy_of
+from pstore._store import checked, graph, history, module_state
 from pstore._store.body import Writer
+from pstore._store.checked import class_factory
 from pstore._store.clusters import Cluster, Heap
+from pstore._store.history import Transaction
 from pstore._store.loading import Loader
 from pstore._store.loading import Record as Loaded
 from pstore._store.records import RECORD_FORMAT, Database, Jar, Record, decode, encode
-from pstore._store.storages import open_storage
+from pstore._store.storages import open_storage, shown
 from pstore._store.survey import Survey
 from pstore.errors import (
+    ModuleStateError,
+    ModuleStateWarning,
     NotAStore,
     PstoreBug,
     PstoreError,
@@ -47,41 +55,65 @@ from pstore.errors import (
     StoreInDoubt,
     StoreNotWritten,
     StoreReadOnly,
+    UnknownRoot,
     UnsupportedValue,
 )
 
 __all__ = ["RECORD_FORMAT", "Record", "Store"]
 
+T = TypeVar("T")
+
+current: ContextVar[Store | None] = ContextVar("pstore_store", default=None)
+"""The store of the innermost ``with`` block; what `pstore.attach` and `pstore.persist` act on."""
+
 _KEY = "pstore"
+_ATTACHED = "attached"
 _ZERO = bytes(8)
 _SUSPECTS = 1000
 
 
 class Store:
-    """An object graph that outlives the process.
+    """An object graph that outlives the process.  For one thread at a time.
 
     Args:
-        uri_or_storage: what `storages.open_storage` takes: a path, ``memory:``, ..., or an open ZODB storage.  A
-            storage that is handed over is closed with the store.
+        uri_or_storage: what `storages.open_storage` takes: a path, ``memory:``, ``sqlite:``, ``postgresql:``,
+            ``mysql:``, ``zeo:``, or an open ZODB storage.  A storage that is handed over is closed with the store.
         read_only: take no lock and refuse to persist.
+        durability: ``"full"``: what `persist` has returned from outlives a power cut; ``"os"``: it outlives the
+            process, but is left to the operating system to write.
+        allow: modules (``shop``, ``shop.*``) whose classes and functions the store may name; None: any.  Loading runs
+            what a store names: without a list, open only what you trust.
+        renames: old name -> new name of modules, classes and functions that were moved or renamed since.
+        strict_globals: refuse to persist frames whose code keeps data in module globals, where it would be lost;
+            otherwise that is a ModuleStateWarning.
 
     Attributes:
+        name: the path or URI, without passwords.
         root: the named objects, a dict.  Whatever is reachable from it is stored by `persist`.
         parts: the same for the layers above; not for users.
 
-    Raises: see `open_storage`; also StoreCorrupt, and RebuildError when what is stored cannot be brought back.
+    Raises: see `open_storage`; also StoreCorrupt, NotAllowed, and RebuildError when what is stored cannot be brought
+        back.
     """
 
     root: dict[str, Any]
     parts: dict[str, Any]
 
-    def __init__(self, uri_or_storage: str | os.PathLike[str] | Any, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        uri_or_storage: str | os.PathLike[str] | Any,
+        *,
+        read_only: bool = False,
+        durability: str = "full",
+        allow: Iterable[str] | None = None,
+        renames: Mapping[str, str] | None = None,
+        strict_globals: bool = False,
+    ) -> None:
+        policy = policy_of(allow, renames)
+        storage = open_storage(uri_or_storage, read_only=read_only, durability=durability)
         self.name = _name_of(uri_or_storage)
-        self._read_only = read_only
-        storage = open_storage(uri_or_storage, read_only=read_only)
         try:
-            self._db = Database(storage, large_record_size=sys.maxsize)
-            self._jar: Jar = self._db.open(TransactionManager(explicit=True))
+            db = Database(storage, large_record_size=sys.maxsize, class_factory=class_factory(policy))
         except BaseException as error:
             storage.close()
             if isinstance(error, ReadOnlyError):  # ZODB wants to write its root: there has never been a commit
@@ -89,8 +121,25 @@ class Store:
             if isinstance(error, PstoreError | MemoryError) or not isinstance(error, Exception):
                 raise
             raise self._unreadable(error) from error
+        self._begin(db, policy, None, read_only=read_only, strict_globals=strict_globals)
+
+    def _begin(
+        self, db: Database, policy: Policy | None, past: bytes | None, *, read_only: bool, strict_globals: bool = False
+    ) -> None:
+        """Load what is in the database, as it is or as it was."""
+        self._db, self._policy, self._past = db, policy, past
+        self._read_only, self._strict_globals = read_only, strict_globals
         self._closed = self._failed = False
+        self._adopted: list[Any] = []
+        self._tokens: list[Token[Any]] = []
         self.root, self.parts = {}, {}
+        try:
+            self._jar: Jar = db.open(TransactionManager(explicit=True), at=past)
+        except BaseException:
+            self._closed = True
+            if past is None:
+                db.close()
+            raise
         try:
             self._load()
         except BaseException:
@@ -106,6 +155,67 @@ class Store:
     def tid(self) -> bytes:
         """ID of the last transaction that changed the graph: 8 bytes, growing; 8 zero bytes before the first."""
         return self._tid
+
+    # ------------------------------------------------------------ roots
+
+    def attach(self, obj: T, name: str | None = None) -> T:
+        """Make an object a root: it, and all that it leads to, is stored from the next `persist` on.
+
+        Args:
+            obj: the object; attached twice, it is a root once.
+            name: the name to `resolve` it by; without one it is resolved by its type.
+
+        Returns:
+            The object.
+        """
+        self._check_open()
+        if name is not None:
+            self.root[name] = obj
+        elif not any(obj is known for known in self._attached()):
+            self.parts.setdefault(_ATTACHED, []).append(obj)
+        return obj
+
+    def detach(self, what: Any) -> None:
+        """Take back `attach`: of a name, or of an object under all its names.
+
+        What nothing else leads to is gone with the next `persist`.
+
+        Raises:
+            UnknownRoot: it is no root.
+        """
+        self._check_open()
+        if isinstance(what, str) and what in self.root:
+            del self.root[what]
+            return
+        names = [name for name, obj in self.root.items() if obj is what]
+        attached = self._attached()
+        kept = [obj for obj in attached if obj is not what]
+        if not names and len(kept) == len(attached):
+            raise UnknownRoot(repr(what) if isinstance(what, str) else f"a {type(what).__qualname__}", tuple(self.root))
+        for name in names:
+            del self.root[name]
+        attached[:] = kept
+
+    def resolve(self, what: str | type[T]) -> Any:
+        """Give the root of a name, or the only root that is an instance of a type.
+
+        Raises:
+            UnknownRoot: there is none, or there are several of that type.
+        """
+        self._check_open()
+        if isinstance(what, str):
+            if what not in self.root:
+                raise UnknownRoot(repr(what), tuple(self.root))
+            return self.root[what]
+        unique = {id(obj): obj for obj in (*self._attached(), *self.root.values()) if isinstance(obj, what)}
+        if len(unique) != 1:
+            count = "several roots" if unique else "no root"
+            raise UnknownRoot(f"{count} of type {what.__qualname__}", tuple(self.root))
+        return next(iter(unique.values()))
+
+    def _attached(self) -> list[Any]:
+        found: list[Any] = self.parts.get(_ATTACHED, [])
+        return found
 
     # ------------------------------------------------------------ committing
 
@@ -135,10 +245,15 @@ class Store:
         if not changed and self._top_cluster.serial != _ZERO:
             return self._tid
         survey = Survey(heap, self._jar.new_oid, self._adopt)
-        self._adopted: list[Any] = []
+        self._adopted = []
         try:
             survey.run(changed)
+            for layout in survey.layouts.values():
+                module_state.watch(layout.watch.frames, strict=self._strict_globals)
             bodies = self._bodies(survey)
+        except (ModuleStateError, ModuleStateWarning):
+            self._take_back(survey)
+            raise
         except Exception as error:
             self._take_back(survey)
             raise self._refusal(error) from error
@@ -294,14 +409,63 @@ class Store:
         if not self._closed:
             self._closed = True
             abandon(self.root, self.parts)
+            self._jar.activate = None
             self._jar.close()
-            self._db.close()
+            if self._past is None:
+                self._db.close()
 
     def __enter__(self) -> Store:
+        self._tokens.append(current.set(self))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        current.reset(self._tokens.pop())
         self.close()
+
+    # ------------------------------------------------------------ the past
+
+    def history(self, limit: int | None = None) -> list[Transaction]:
+        """Give the transactions that there is a state of, the newest first; at most `limit`.
+
+        Raises:
+            NoHistory: the storage keeps only the present.
+        """
+        self._check_open()
+        return history.transactions(self._db, limit)
+
+    def at(self, when: bytes | datetime) -> Store:
+        """Give the store as it was: read-only, with objects of its own, frames of then included.
+
+        Close it when done; it is closed with this one in any case.
+
+        Args:
+            when: a transaction id, or a time with a time zone: the last transaction until then.
+
+        Raises:
+            NoHistory: the storage keeps only the present.
+            NoSuchState: there is no such state, or it was packed away.
+        """
+        self._check_open()
+        tid = history.tid_of(self._db, when)
+        past = Store.__new__(Store)
+        past.name = f"{self.name} at {tid.hex()}"
+        past._begin(self._db, self._policy, tid, read_only=True)
+        return past
+
+    def pack(self, keep: datetime | timedelta | bytes | None = None) -> None:
+        """Give back the space of what is no longer reachable, and of the past.
+
+        Args:
+            keep: how much of the past to keep: since a time or transaction, or within a span before now.  None: only
+                the present.
+
+        Raises:
+            StoreReadOnly.  NoHistory, NoSuchState, StoreError: see `history.pack`.
+        """
+        self._check_open()
+        if self._read_only:
+            raise StoreReadOnly(self.name)
+        history.pack(self._db, keep)
 
     def __repr__(self) -> str:
         return f"<pstore.Store {self.name}{' closed' if self.closed else ''}>"
@@ -316,7 +480,7 @@ class Store:
 
     def _load(self) -> None:
         heap = Heap()
-        loader = Loader(heap, self._read, self._jar.ghost, graph.unpickler)
+        loader = Loader(heap, self._read, self._jar.ghost, self._unpickler())
         before = self.__dict__.get("_heap"), self.__dict__.get("_loader")
         try:
             self._jar.refresh()
@@ -334,6 +498,10 @@ class Store:
         self.parts, self.root = top
         self._jar.activate = self._activate
 
+    def _unpickler(self) -> Callable[..., Any]:
+        policy = self._policy
+        return pickle.Unpickler if policy is None else lambda file, buffers: checked.unpickler(file, policy, buffers)
+
     def _load_top(self, oid: bytes | None) -> tuple[list[Any], bytes, bool]:
         """The list of parts and root, the last transaction, and whether a record of format 1 is to be replaced."""
         if oid is None:
@@ -342,7 +510,7 @@ class Store:
         data, serial = self._jar.read(oid)
         version, body, _ = decode(data)
         if version == 1:
-            return self._new_top(list(graph.loads(body)), oid, serial), serial, True
+            return self._new_top(list(graph.loads_under(self._policy, body)), oid, serial), serial, True
         self._load_record(oid)
         self._top_cluster = self._heap.clusters[oid]
         return self._top_cluster.nodes[0], self._last_transaction(), False
@@ -357,6 +525,8 @@ class Store:
         return top
 
     def _last_transaction(self) -> bytes:
+        if self._past is not None:
+            return self._past
         return bytes(self._db.storage.lastTransaction())
 
     def _find(self) -> bytes | None:
@@ -421,5 +591,5 @@ def _as_seen(path: str) -> str:
 
 def _name_of(uri_or_storage: Any) -> str:
     if isinstance(uri_or_storage, str | os.PathLike):
-        return os.fspath(uri_or_storage)
+        return shown(os.fspath(uri_or_storage))
     return str(uri_or_storage.getName())
