@@ -631,6 +631,24 @@ def list_heap(hand, x, a, b):
         hand.out(heapq.heappop(x))
 
 
+@on_list
+def list_moved_to_the_next(hand, x, a, b):
+    """From the end of one list to the start of another: all references of the two together stay as they were."""
+    others = hand.of(list, zoo.Items)
+    at = next(index for index, other in enumerate(others) if other is x)
+    other = others[(at + 1 + a % 2) % len(others)]
+    if x and other is not x:
+        other.insert(0, x.pop())
+
+
+@on_list
+def list_moved_from_the_next(hand, x, a, b):
+    others = hand.of(list, zoo.Items)
+    other = others[a % len(others)]
+    if other and other is not x:
+        x.append(other.pop(0))
+
+
 # -- dicts
 
 on_dict = changes("dict", _is(dict, zoo.Table, collections.OrderedDict, collections.defaultdict))
@@ -642,6 +660,15 @@ def _nth_key(hand: Hand, x: dict[Any, Any], n: int) -> Any:
 
 def _new_key(hand: Hand, x: dict[Any, Any], n: int) -> Any:
     return f"r{n % 16}" if x is hand.root else hand.key(n)
+
+
+@on_dict
+def dict_moved_to_another(hand, x, a, b):
+    others = hand.of(dict, zoo.Table)
+    other = others[b % len(others)]
+    if x and other is not x and x is not hand.root and other is not hand.root:
+        key = _nth_key(hand, x, a)
+        other[key] = x.pop(key)
 
 
 @on_dict
@@ -967,6 +994,15 @@ def attribute_swap(hand, x, a, b):
         first, second = getattr(x, one), getattr(x, other)
         setattr(x, one, second)
         setattr(x, other, first)
+
+
+@on_attributes
+def attribute_moved_to_another(hand, x, a, b):
+    others = hand.of(zoo.Plain, zoo.Other, zoo.Items)
+    name = _named(x, a)
+    if name and others and others[b % len(others)] is not x:
+        setattr(others[b % len(others)], name, getattr(x, name))
+        delattr(x, name)
 
 
 @on_attributes
