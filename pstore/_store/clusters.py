@@ -16,6 +16,9 @@ object's.  What that does not show is asked besides:
 * what only its own methods show (``__getstate__``, iterators, arrays): the cluster is *opaque*; it is stored again, and
   the bytes are compared.
 
+The looks at most clusters are taken together, a *page* of some hundred objects at a time: that is the cost of a commit
+in which little has changed, 25 ns an object.
+
 Not seen: an attribute that is deleted and set again to the same object, as the only change to the instance; only the
 order of ``vars()`` tells.
 """
@@ -23,7 +26,7 @@ order of ``vars()`` tells.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain
 from sys import getrefcount
 from typing import Any
@@ -37,6 +40,8 @@ from pstore._store.kinds import Kind, Kinds
 __all__ = ["Cluster", "Heap", "Watch"]
 
 _word = unpacker(1)
+_PAGE = 512
+_IN_WATCH = 8  # more often than a watch ever holds one object
 _LIST_ITEMS = 24  # offset of ob_item in a list object
 _get_referents = gc.get_referents
 
@@ -73,12 +78,25 @@ class Watch:
 
     def count(self, obj: Any) -> int:
         """How often it is held here."""
-        places = chain(self.watched, self.keyed, self.frames, (entry[1] for entry in self.loose))
-        return sum(1 for held in places if held is obj)
+        count = 0
+        for places in (self.watched, self.keyed, self.frames):
+            for held in places:
+                if held is obj:
+                    count += 1
+        for _, held in self.loose:
+            if held is obj:
+                count += 1
+        return count
 
-    def look(self) -> tuple[list[Any], list[Any]]:
-        """What is held, and what is compared by value."""
+    @property
+    def fits_page(self) -> bool:
+        """Whether all is seen from referents and keys."""
+        return not (self.opaque or self.frames or self.loose)
+
+    def look(self) -> tuple[list[Any], int, list[Any]]:
+        """What is held, where in that the keys begin, and what is compared by value."""
         held = _get_referents(*self.watched)
+        keys = len(held)
         if self.keyed:
             held.extend(chain.from_iterable(self.keyed))
         others = []
@@ -86,7 +104,7 @@ class Watch:
             others = [standing(frame) for frame in self.frames]
         if self.loose:
             others += [look(obj) for look, obj in self.loose]
-        return held, others
+        return held, keys, others
 
 
 class Cluster:
@@ -101,7 +119,8 @@ class Cluster:
         dependent: its nodes need others to be made before them.
         solo: made for one object, to be joined by no other.
         watch: how to see whether it has changed.
-        held, raw, others: what was seen at the last commit.
+        held, keys, others: what was seen at the last commit, see `Watch.look`.
+        page: the page that it is looked at with, if it is.
         digest: hash of the body last written, in this process only; None: not known.
         edges: for each node, the ids of the nodes that it leads to; None: the garbage collector shows them.
         weight: about how many references its nodes hold; see `survey`.
@@ -112,11 +131,12 @@ class Cluster:
         "digest",
         "edges",
         "held",
+        "keys",
         "nodes",
         "oid",
         "others",
+        "page",
         "placed",
-        "raw",
         "serial",
         "solo",
         "watch",
@@ -132,7 +152,8 @@ class Cluster:
         self.solo = solo
         self.watch = Watch()
         self.held: list[Any] = []
-        self.raw = b""
+        self.keys = 0
+        self.page: _Page | None = None
         self.others: list[Any] = []
         self.digest: int | None = None
         self.edges: list[list[int]] | None = None
@@ -140,13 +161,12 @@ class Cluster:
 
     def changed(self) -> bool:
         """Whether anything but what is opaque has changed since the last `settle`."""
-        held, others = self.watch.look()
-        return addresses(held) != self.raw or others != self.others
+        held, _, others = self.watch.look()
+        return addresses(held) != addresses(self.held) or others != self.others
 
     def settle(self) -> None:
         """Take what is now for what is stored."""
-        self.held, self.others = self.watch.look()
-        self.raw = addresses(self.held)
+        self.held, self.keys, self.others = self.watch.look()
 
     def numbered(self) -> Iterator[tuple[int, Any]]:
         """The nodes that are there, with their numbers."""
@@ -158,6 +178,40 @@ class Cluster:
 
     def __repr__(self) -> str:
         return f"<Cluster {int.from_bytes(self.oid, 'big')} of {sum(1 for _ in self.living())}>"
+
+
+class _Page:
+    """Some clusters that are looked at together.
+
+    Attributes:
+        clusters: the clusters.
+        room: how many objects may still join.
+    """
+
+    __slots__ = ("_keyed", "_raw", "_watched", "clusters", "room")
+
+    def __init__(self) -> None:
+        self.clusters: list[Cluster] = []
+        self.room = _PAGE
+        self.rebuild()
+
+    def rebuild(self) -> None:
+        """The clusters are as they were settled."""
+        clusters = self.clusters
+        self._watched = tuple(chain.from_iterable([cluster.watch.watched for cluster in clusters]))
+        self._keyed = list(chain.from_iterable([cluster.watch.keyed for cluster in clusters]))
+        seen = [(addresses(cluster.held), 8 * cluster.keys) for cluster in clusters]
+        self._raw = b"".join([raw[:keys] for raw, keys in seen] + [raw[keys:] for raw, keys in seen])
+
+    def changed(self) -> bool:
+        """Whether one of them has changed."""
+        held = _get_referents(*self._watched)
+        if self._keyed:
+            held.extend(chain.from_iterable(self._keyed))
+        if not held:
+            return bool(self._raw)
+        (start,) = _word(memory, id(held) + _LIST_ITEMS)
+        return memory[start : start + 8 * len(held)].tobytes() != self._raw  # type: ignore[no-any-return]
 
 
 class Heap:
@@ -182,46 +236,73 @@ class Heap:
         self.suspects = 0
         self.incomplete = False
         self._counted: dict[Kind, int] = {}
+        self._pages: list[_Page] = []
+        self._singles: dict[Cluster, None] = {}
 
     def changed(self) -> list[Cluster]:
         """The clusters that have changed, and those that have to be stored to see."""
+        found = [cluster for cluster in self._singles if cluster.watch.opaque or cluster.changed()]
+        for page in self._pages:
+            if page.changed():
+                found += [cluster for cluster in page.clusters if cluster.changed()]
         self._counted = {kind: kind.inline.count() for kind in self.shared if kind.inline is not None}
         grown = {kind for kind, count in self._counted.items() if count != self.shared[kind]}
-        found = []
-        for cluster in self.clusters.values():
-            watch = cluster.watch
-            # `Cluster.changed`, spelled out for the great majority: this loop is the cost of a commit
-            if watch.opaque or (grown and not grown.isdisjoint(watch.classes)):
-                found.append(cluster)
-                continue
-            if watch.frames or watch.loose:
-                if cluster.changed():
-                    found.append(cluster)
-                continue
-            held = _get_referents(*watch.watched)
-            if watch.keyed:
-                held.extend(chain.from_iterable(watch.keyed))
-            if held:
-                (start,) = _word(memory, id(held) + _LIST_ITEMS)
-                if memory[start : start + 8 * len(held)].tobytes() != cluster.raw:
-                    found.append(cluster)
-            elif cluster.raw:
-                found.append(cluster)
+        if grown:
+            clusters = self.clusters.values()
+            found += [cluster for cluster in clusters if not grown.isdisjoint(cluster.watch.classes)]
+            found = list(dict.fromkeys(found))
         return found
 
-    def settle(self, clusters: Iterable[Cluster]) -> list[Any]:
+    def _arrange(self, clusters: Iterable[Cluster]) -> None:
+        """Put clusters that were settled where they are looked at."""
+        touched: dict[_Page, None] = {}
+        for cluster in clusters:
+            page = cluster.page
+            if not cluster.watch.fits_page:
+                self._singles[cluster] = None
+                if page is None:
+                    continue
+                page.clusters.remove(cluster)
+                cluster.page = None
+            else:
+                self._singles.pop(cluster, None)
+                if page is None:
+                    page = self._pages[-1] if self._pages and self._pages[-1].room > 0 else None
+                    if page is None:
+                        page = _Page()
+                        self._pages.append(page)
+                    page.clusters.append(cluster)
+                    page.room -= len(cluster.watch.watched)
+                    cluster.page = page
+            touched[page] = None
+        for page in touched:
+            page.rebuild()
+
+    def _forget(self, cluster: Cluster) -> None:
+        del self.clusters[cluster.oid]
+        self._singles.pop(cluster, None)
+        page = cluster.page
+        if page is not None:
+            page.clusters.remove(cluster)
+            page.rebuild()
+        self.open = {key: None if value is cluster else value for key, value in self.open.items()}
+
+    def settle(self, clusters: Collection[Cluster]) -> list[Any]:
         """Take the clusters as they are now for what is stored; give the nodes that may have been let go of."""
         lost: list[Any] = []
+        home = self.home
         for cluster in clusters:
             before = cluster.held
             cluster.settle()
             if before:
                 now = set(map(id, cluster.held))
-                lost += [obj for obj in before if id(obj) not in now and id(obj) in self.home]
-                lost += cluster.living()
+                lost += [obj for obj in before if id(obj) not in now and id(obj) in home]
+                if cluster.edges is not None:  # what it leads to is not all held
+                    lost += cluster.living()
             for kind in cluster.watch.classes:
                 if kind not in self.shared and kind.inline is not None:
                     self.shared[kind] = kind.inline.count()
+        self._arrange(clusters)
         self.suspects += len(lost)
         return lost
 
@@ -256,9 +337,8 @@ class Heap:
     def _without_empty(self, stale: dict[Cluster, None]) -> list[Cluster]:
         for cluster in list(stale):
             if not any(True for _ in cluster.living()):
-                del self.clusters[cluster.oid]
+                self._forget(cluster)
                 del stale[cluster]
-                self.open = {key: None if value is cluster else value for key, value in self.open.items()}
         return list(stale)
 
     def sweep(self, lost: list[Any]) -> list[Cluster]:
@@ -275,8 +355,11 @@ class Heap:
             cluster = self.home.get(id(obj))
             if cluster is None:
                 continue
+            count = getrefcount(obj)
+            if count > _IN_HEAP + _IN_WATCH:
+                continue  # to count what the watch holds takes long
             number = next((number for number, node in cluster.numbered() if node is obj), None)
-            if number is None or getrefcount(obj) > _IN_HEAP + cluster.watch.count(obj):
+            if number is None or count > _IN_HEAP + cluster.watch.count(obj):
                 continue
             cluster.nodes[number] = None
             del self.home[id(obj)]

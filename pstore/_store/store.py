@@ -242,7 +242,9 @@ class Store:
         heap = self._heap
         changed = heap.changed()
         changed += self._registered(changed)
-        if not changed and self._top_cluster.serial != _ZERO:
+        if self._top_cluster.digest is None and not self._top_cluster.held:
+            changed.append(self._top_cluster)  # never stored, or stored in format 1
+        if not changed:
             return self._tid
         survey = Survey(heap, self._jar.new_oid, self._adopt)
         self._adopted = []
@@ -519,7 +521,6 @@ class Store:
         self._top_cluster = cluster = Cluster(oid)
         cluster.serial = serial
         cluster.nodes.append(top)
-        cluster.raw = b"not stored"
         self._heap.clusters[oid] = cluster
         self._heap.home[id(top)] = cluster
         return top
