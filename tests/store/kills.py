@@ -130,6 +130,7 @@ def _killed(uri: str, seed: int, pick: random.Random) -> list[int]:
         time.sleep(pick.random() * (0.15 if first else 0.3))
         process.send_signal(signal.SIGKILL)
         rest = process.stdout.read()
+    assert process.returncode == -signal.SIGKILL, f"the child ended by itself, with {process.returncode}"
     whole = (first + rest).decode().split("\n")[:-1]
     return [int(line) for line in whole]
 
