@@ -45,6 +45,8 @@ class Hand:
         for obj in portrait.objects:
             if type(obj) is zoo.Listing:
                 private |= {id(obj.items), id(obj.pairs)}
+            elif isinstance(obj, BaseExceptionGroup):
+                private.add(id(obj.exceptions))
         self.objects = [obj for obj in portrait.objects if id(obj) not in private]
         self.private = private
 
