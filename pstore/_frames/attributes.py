@@ -17,6 +17,7 @@ have a ``__dict__``, which is slower and as right.
 from __future__ import annotations
 
 import gc
+import struct
 import sys
 from typing import Any
 
@@ -76,6 +77,10 @@ class Inline:
         """
         return _order(obj, self.basic)
 
+    def straight(self, objects: list[Any]) -> bool:
+        """Whether each of the objects has all those names, got them in that order, and has no ``__dict__``."""
+        return _are_straight(objects, self.basic, self.count())
+
 
 def _order_before(obj: Any, basic: int) -> bytes | None:
     """3.11, 3.12: the values are apart; the order stands before them, backwards."""
@@ -102,6 +107,40 @@ def _order_embedded(obj: Any, basic: int) -> bytes | None:
 
 
 _order = _order_embedded if _EMBEDDED else _order_before
+
+
+def _straight_before(objects: list[Any], basic: int, count: int) -> bool:
+    unpack = _layouts.get(count)
+    if unpack is None:
+        unpack = _layouts[count] = struct.Struct(f"={count}sB").unpack_from
+    expected = (bytes(range(count))[::-1], count)
+    tag, before = int(_TAGGED), 2 + count
+    for obj in objects:
+        values = _word(memory, id(obj) + _VALUES)[0] + tag
+        if values <= tag or (tag and values & 1) or unpack(memory, values - before) != expected:
+            return False
+    return True
+
+
+def _straight_embedded(objects: list[Any], basic: int, count: int) -> bool:
+    capacity = _byte(id(objects[-1]) + basic)  # the first instances of a class may have room for more
+    if count > capacity:
+        return False
+    unpack = _layouts.get((basic, count, capacity))
+    if unpack is None:
+        between, values = basic - _DICT - _WORD, 4 + _WORD * capacity
+        layout = struct.Struct(f"=Q{between}xBBxB{values}x{count}s")
+        unpack = _layouts[basic, count, capacity] = layout.unpack_from
+    order = bytes(range(count))
+    expected = (0, capacity, count, 1, order)
+    for obj in objects:
+        if unpack(memory, id(obj) + _DICT) != expected and _order_embedded(obj, basic) != order:
+            return False
+    return True
+
+
+_layouts: dict[Any, Any] = {}
+_are_straight = _straight_embedded if _EMBEDDED else _straight_before
 
 
 def _shared_keys(cls: type) -> int | None:

@@ -48,8 +48,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from pstore._frames import reducer_of
-from pstore._store.kinds import Kinds
-from pstore._store.survey import Group, Layout, Survey
+from pstore._store.kinds import PERSISTENT, Kinds
+from pstore._store.layout import Group, Layout
+from pstore._store.survey import Survey
 from pstore._store.walk import Walk
 from pstore.errors import CodeNotFound, FormatError, PstoreError, RebuildError
 
@@ -121,9 +122,18 @@ class Writer:
 
     def _table(self, objects: dict[int, Any], references: dict[bytes, int]) -> tuple[Any, ...]:
         flat: list[Any] = []
-        for obj in objects.values():
-            oid, number = self._reference(obj)
-            flat += (references.setdefault(oid, len(references)), number)
+        home, kinds = self._survey.heap.home, self._survey.heap.kinds
+        last, place, numbers = None, 0, {}
+        for key, obj in objects.items():
+            cluster = home.get(key)
+            if cluster is None or kinds[type(obj)].code == PERSISTENT:
+                oid, number = self._reference(obj)
+                flat += (references.setdefault(oid, len(references)), number)
+                continue
+            if cluster is not last:  # many in a row are of one cluster
+                last, numbers = cluster, self._survey.numbers(cluster)
+                place = references.setdefault(cluster.oid, len(references))
+            flat += (place, numbers[key])
         return tuple(flat)
 
     def _dump(self, memo: dict[int, tuple[int, Any]], obj: Any) -> None:
@@ -410,8 +420,8 @@ def translated(error: Exception) -> PstoreError:
     if isinstance(error, AttributeError):
         if isinstance(error.obj, types.ModuleType) or text.startswith("Can't"):
             return CodeNotFound("what the bytes name", text)
-    elif isinstance(error, pickle.UnpicklingError | EOFError | IndexError | KeyError | UnicodeDecodeError | OverflowError):
+    elif isinstance(
+        error, pickle.UnpicklingError | EOFError | IndexError | KeyError | UnicodeDecodeError | OverflowError
+    ):
         return FormatError(f"damaged or cut short: {text or type(error).__name__}")
     return RebuildError(f"{type(error).__name__}: {text}")
-
-

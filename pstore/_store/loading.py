@@ -20,7 +20,7 @@ from pstore._frames import end_of_load, start_of_load
 from pstore._store.body import Reading, translated
 from pstore._store.clusters import Cluster, Heap, Watch
 from pstore._store.kinds import INSTANCE
-from pstore._store.survey import Group
+from pstore._store.layout import Group
 from pstore.errors import RebuildError
 
 __all__ = ["Loader"]
@@ -130,9 +130,8 @@ class _Load:
             cluster.serial = serial
             self.entries[oid] = _Entry(cluster, reading, references)
             for table in (reading.foreign, reading.deps):
-                for place, number in zip(table[::2], table[1::2], strict=True):
-                    if type(number) is int:
-                        todo.append(references[place])
+                places = {place for place, number in zip(table[::2], table[1::2], strict=True) if type(number) is int}
+                todo += [references[place] for place in places]
 
     def _make(self, entry: _Entry) -> None:
         reading = entry.reading
@@ -164,13 +163,16 @@ class _Load:
 
     def _resolve(self, entry: _Entry, table: tuple[Any, ...]) -> list[Any]:
         found = []
+        last, nodes = None, []
         for place, number in zip(table[::2], table[1::2], strict=True):
-            oid = entry.references[place]
             if type(number) is not int:
-                found.append(self._loader._ghost(oid, number))
+                found.append(self._loader._ghost(entry.references[place], number))
                 continue
-            other = self.entries.get(oid)
-            found.append(other.reading.nodes[number] if other else self._heap.clusters[oid].nodes[number])
+            if place != last:  # many in a row are of one record
+                other = self.entries.get(entry.references[place])
+                last = place
+                nodes = other.reading.nodes if other else self._heap.clusters[entry.references[place]].nodes
+            found.append(nodes[number])
         return found
 
     # ------------------------------------------------------------ late nodes
@@ -199,8 +201,11 @@ class _Load:
     def _is_followed(self, part: Any, owner: Any) -> bool:
         if id(part) in self._nodes or type(part) in (tuple, frozenset):
             return True
-        return type(part) is dict and id(owner) in self._nodes and type(owner) in self._heap.kinds and (
-            self._heap.kinds[type(owner)].code == INSTANCE
+        return (
+            type(part) is dict
+            and id(owner) in self._nodes
+            and type(owner) in self._heap.kinds
+            and (self._heap.kinds[type(owner)].code == INSTANCE)
         )
 
     # ------------------------------------------------------------ afterwards
@@ -214,9 +219,7 @@ class _Load:
             cluster.nodes = entry.reading.nodes
             cluster.solo = any(code in (Group.VALUE, Group.PERSISTENT) for code, _, _ in entry.reading.groups)
             heap.clusters[cluster.oid] = cluster
-            for node in cluster.nodes:
-                if node is not None:
-                    heap.home[id(node)] = cluster
+            heap.home.update(dict.fromkeys(map(id, cluster.living()), cluster))
             watch = self._simple_watch(entry.reading)
             if watch is None:
                 unclear.append(cluster)

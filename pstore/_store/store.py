@@ -16,11 +16,13 @@ checksum is wrong is never loaded; nothing here runs user code other than the un
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import pickle
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -239,6 +241,10 @@ class Store:
         self._check_open()
         if self._read_only:
             raise StoreReadOnly(self.name)
+        with _no_collection():
+            return self._persist(note)
+
+    def _persist(self, note: str | None) -> bytes:
         heap = self._heap
         changed = heap.changed()
         changed += self._registered(changed)
@@ -544,7 +550,11 @@ class Store:
         return body, references, bytes(serial)
 
     def _load_record(self, oid: bytes, persistent: Any = None) -> None:
-        new, unclear = self._loader.load(oid, persistent)
+        with _no_collection():
+            self._enter(*self._loader.load(oid, persistent))
+
+    def _enter(self, new: list[Cluster], unclear: list[Cluster]) -> None:
+        """Find out what to watch of clusters that were loaded."""
         heap = self._heap
         survey = Survey(heap, itertools.count().__next__, self._adopt)
         self._adopted = []
@@ -580,6 +590,19 @@ class Store:
         if isinstance(error, OSError | StorageError):  # of the disk or the server, not of the bytes
             return StoreError(self.name, f"it cannot be read ({text})")
         return StoreCorrupt(self.name, f"its record cannot be read ({text})")
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from looking at all that there is while many objects are made, none of them garbage."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _as_seen(path: str) -> str:
