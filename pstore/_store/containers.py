@@ -44,7 +44,7 @@ class Container:
 @stored
 def empty_deque(maxlen: int | None) -> deque[Any]:
     """An empty deque."""
-    return deque((), maxlen)
+    return deque(maxlen=maxlen)
 
 
 @stored

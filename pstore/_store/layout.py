@@ -1,0 +1,58 @@
+"""What is to be written of one cluster (layer 2).
+
+Owns: :class:`Layout`, which a survey fills and `body` writes; :class:`Group`, the kinds of nodes in a body.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pstore._store.clusters import Watch
+
+__all__ = ["Group", "Layout"]
+
+
+class Group:
+    """What a run of nodes in a body is.  Stored, so that the numbers never change."""
+
+    HOLE, LIST, DICT, SET, SHAPED, ATTRIBUTES, ADOPTING, MADE, VALUE, PERSISTENT = range(10)
+
+
+class Layout:
+    """What is to be written of one cluster.
+
+    Attributes:
+        groups: [code, payload, count] for runs of nodes in order of number.
+        flat: the states of the nodes, one after the other.
+        late: (number of the node, its state, ids of the objects that have to be filled before).
+        deps: id -> object: foreign nodes that are needed to make the nodes.
+        foreign: id -> object: foreign nodes that are needed to fill them.
+        simple: what to watch is the nodes, and the keys of those that are dicts; nothing is placed.
+        edges, watch, placed: see `Cluster`.
+    """
+
+    __slots__ = ("deps", "edges", "flat", "foreign", "groups", "late", "placed", "simple", "watch")
+
+    def __init__(self) -> None:
+        self.groups: list[list[Any]] = []
+        self.flat: list[Any] = []
+        self.late: list[tuple[int, list[Any], list[int]]] = []
+        self.deps: dict[int, Any] = {}
+        self.foreign: dict[int, Any] = {}
+        self.simple = True
+        self.watch = Watch()
+        self.placed: list[Any] = []
+        self.edges: list[list[int]] = []
+
+    def clear(self) -> None:
+        """Hold nothing any more."""
+        self.groups, self.flat, self.late, self.deps, self.foreign = [], [], [], {}, {}
+
+    def add(self, code: int, payload: Any) -> None:
+        """One more node."""
+        if self.groups and code not in (Group.MADE, Group.VALUE):
+            last = self.groups[-1]
+            if last[0] == code and (last[1] is payload or (type(payload) is tuple and last[1] == payload)):
+                last[2] += 1
+                return
+        self.groups.append([code, payload, 1])
