@@ -94,10 +94,10 @@ class Faults:
     def _path_of(self, descriptor: int) -> str:
         """The path of an open file, if it is the folder or in it; without /proc, which not every container has."""
         this = os.fstat(descriptor)
-        for path in (self.folder, *(entry.path for entry in os.scandir(self.folder))):
-            found = os.stat(path)
-            if (found.st_dev, found.st_ino) == (this.st_dev, this.st_ino):
-                return path
+        if os.path.isdir(self.folder):
+            for path in (self.folder, *(entry.path for entry in os.scandir(self.folder))):
+                if os.path.exists(path) and os.path.samestat(os.stat(path), this):
+                    return path
         return ""
 
     # -- what takes the place of the functions
