@@ -46,7 +46,7 @@ class Hand:
             if type(obj) is zoo.Listing:
                 private |= {id(obj.items), id(obj.pairs)}
             elif isinstance(obj, BaseExceptionGroup):
-                private.add(id(obj.exceptions))
+                private |= {id(obj.exceptions), *map(id, obj.args)}
         self.objects = [obj for obj in portrait.objects if id(obj) not in private]
         self.private = private
 
@@ -420,7 +420,7 @@ def async_generator(hand, a, b):
 
 @kind
 def iterator(hand, a, b):
-    over = [*hand.of(list, tuple, dict), [hand.value(a), 1]]
+    over = [*hand.of(list, dict), [hand.value(a), 1]]  # of a tuple that leads to its iterator, that shows a stand-in
     source = over[a % len(over)]
     made = (iter(source), reversed(source), enumerate(source), zip(source, (1, 2, 3)), map(zoo.same, source))[b % 5]
     with contextlib.suppress(StopIteration):
