@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Any
 
 from persistent.TimeStamp import TimeStamp
+from ZODB.FileStorage.FileStorage import RedundantPackWarning
 from ZODB.POSException import StorageError
 from ZODB.utils import u64
 
@@ -123,6 +124,8 @@ def _target(storage: Any, tid: bytes, *, exact: bool) -> Any:
 def _pack(storage: Any, target: Any, references: Any) -> None:
     try:
         storage.pack(target, references)
+    except RedundantPackWarning:  # an error of FileStorage's, by that name: there is nothing to do
+        return
     except StorageError as error:
         raise StoreError(_name(storage), f"it could not be packed ({error})") from error
     except ValueError as error:  # MappingStorage
