@@ -7,7 +7,7 @@ that take the objects, one after the other, from the buffers and memoise them.
 ========  ======================  =====================================================================================
 pickle    memo before it          what it is
 ========  ======================  =====================================================================================
-head      empty                   ``(groups, foreign, deps, late, simple)``
+head      empty                   ``(groups, foreign, deps, late, simple, alone)``
 making    the deps, in order      only if there are deps: ``groups``, which the head then has as None
 states    nodes, then foreign     a tuple: the states of the nodes that are not late, one after the other
 late      as after the states     one for each late node, in order: its state, a tuple
@@ -28,11 +28,13 @@ code  name         payload                       state of each node
 7     MADE         (function, arguments)         (state, items, pairs, setter), as of a reduce value, or None
 8     VALUE        the object                    none
 9     PERSISTENT   None                          what ``__getstate__`` gave; always late; node 0 and no other
+10    EPHEMERAL    (function, arguments, keywords)  none; node 0 and no other
 ====  ===========  ============================  ==================================================================
 
 ``foreign`` and ``deps`` are flat tuples of (place in the record's references, number of the node there) pairs; where
 the record is that of a Persistent object, its class stands for the number.  ``late`` is a list of (number of node,
 places in the memo of those that have to be filled before).  ``simple`` says that nothing but nodes needs watching.
+``alone``: 0; 1: no other node may join; 2: besides, the node is made when its deps are filled.
 
 Loading runs what the pickles name: functions of `pstore._frames.stored`, classes, ``__reduce__`` functions.
 """
@@ -48,6 +50,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from pstore._frames import reducer_of
+from pstore._store.ephemeral import remade
 from pstore._store.kinds import PERSISTENT, Kinds
 from pstore._store.layout import Group, Layout
 from pstore._store.survey import Survey
@@ -110,7 +113,7 @@ class Writer:
             places = [memo[key][0] for key in before if key in memo]
             late.append((number, places))
         self._sections.clear()
-        self._dump({}, (None if deps else layout.groups, foreign, deps, late, layout.simple))
+        self._dump({}, (None if deps else layout.groups, foreign, deps, late, layout.simple, layout.alone))
         if deps:
             self._dump({id(obj): (place, obj) for place, obj in enumerate(layout.deps.values())}, layout.groups)
         self._dump(memo, tuple(layout.flat))
@@ -178,15 +181,16 @@ class Reading:
         foreign, deps: flat tuples, see the module.
         late: see the module.
         nodes: by number, None where there is none; after `make`.
-        groups, simple: see the module.
+        groups, simple, alone: see the module.
     """
 
-    __slots__ = ("_memo", "_sections", "_unpickler", "deps", "foreign", "groups", "late", "memo", "nodes", "simple")
+    __slots__ = ("_memo", "_sections", "_unpickler", "alone", "deps", "foreign", "groups", "late", "memo", "nodes", "simple")
 
     def __init__(self, body: bytes, unpickler: Callable[..., Any] = pickle.Unpickler) -> None:
         self._unpickler = unpickler
         self._sections = list(_split(body))
-        self.groups, self.foreign, self.deps, self.late, self.simple = self._load(self._sections.pop(0), ())
+        head = self._load(self._sections.pop(0), ())
+        self.groups, self.foreign, self.deps, self.late, self.simple, self.alone = head
         self._sections.reverse()
         self.nodes: list[Any] = []
         self.memo: list[Any] = []
@@ -218,6 +222,8 @@ class Reading:
                 nodes.append(payload[0](*payload[1]))
             elif code == Group.VALUE:
                 nodes.append(payload)
+            elif code == Group.EPHEMERAL:
+                nodes.append(remade(*payload))
             else:
                 nodes += _MAKERS[code](payload, count)
 
@@ -241,6 +247,10 @@ class Reading:
             number += count
         if at != len(flat):
             raise FormatError(f"a record has {len(flat) - at} values too many")
+
+    def replace(self, place: int, obj: Any) -> None:
+        """Put a foreign node that was made after `fill` where the late states refer to it."""
+        self._memo[len(self.memo) - len(self.foreign) // 2 + place] = obj
 
     def fill_late(self, index: int, kinds: Kinds) -> None:
         """Fill one of the late nodes."""
@@ -297,7 +307,7 @@ def fill_one(code: int, payload: Any, obj: Any, flat: tuple[Any, ...], at: int, 
         end = at + 1 + flat[at]
         (obj.extend if code == Group.LIST else obj.update)(flat[at + 1 : end])
         return int(end)
-    if code == Group.VALUE:
+    if code in (Group.VALUE, Group.EPHEMERAL):
         return at
     if code == Group.MADE:
         if flat[at] is not None:

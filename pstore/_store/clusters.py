@@ -8,6 +8,8 @@ nodes of a cluster refer to is asked of the garbage collector (`gc.get_referents
 with what it was at the last commit; what they referred to then is held, so that no address can have become another
 object's.  What that does not show is asked besides:
 
+* where the referents of one object end and those of the next begin: a separator is put between them.  An instance
+  needs none: its last referent is its class, and how many there are before that is known.
 * keys of dicts: `gc` shows values only.  They are listed and compared in the same way, in order.
 * names of attributes: an instance without ``__dict__`` that has a value under every name that its class shares has just
   these names.  Of any other instance the places of its names are compared; when a class has got a new name, those that
@@ -37,9 +39,11 @@ from pstore._frames.access import memory, unpacker
 from pstore._frames.standing import standing
 from pstore._store.kinds import Kind, Kinds
 
-__all__ = ["Cluster", "Heap", "Watch"]
+__all__ = ["SEPARATOR", "Cluster", "Heap", "Watch"]
 
 _word = unpacker(1)
+SEPARATOR = (object(),)
+"""Stands between objects whose referents are asked for together, so that what moves from one to the next is seen."""
 _PAGE = 512
 _IN_WATCH = 8  # more often than a watch ever holds one object
 _LIST_ITEMS = 24  # offset of ob_item in a list object
@@ -88,6 +92,11 @@ class Watch:
                 count += 1
         return count
 
+    def see(self, obj: Any) -> None:
+        """Watch an object that refers to as many others as it likes, other than an instance."""
+        self.watched.append(obj)
+        self.watched.append(SEPARATOR)
+
     @property
     def fits_page(self) -> bool:
         """Whether all is seen from referents and keys."""
@@ -118,6 +127,7 @@ class Cluster:
         placed: ids of the objects that are stored where they occur in this cluster (kept alive by what holds them).
         dependent: its nodes need others to be made before them.
         solo: made for one object, to be joined by no other.
+        late: that object is made when what it is made with is filled.
         watch: how to see whether it has changed.
         held, keys, others: what was seen at the last commit, see `Watch.look`.
         page: the page that it is looked at with, if it is.
@@ -131,6 +141,7 @@ class Cluster:
         "digest",
         "edges",
         "held",
+        "late",
         "keys",
         "nodes",
         "oid",
@@ -150,6 +161,7 @@ class Cluster:
         self.placed: list[int] = []
         self.dependent = dependent
         self.solo = solo
+        self.late = False
         self.watch = Watch()
         self.held: list[Any] = []
         self.keys = 0

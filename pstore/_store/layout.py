@@ -15,7 +15,7 @@ __all__ = ["Group", "Layout"]
 class Group:
     """What a run of nodes in a body is.  Stored, so that the numbers never change."""
 
-    HOLE, LIST, DICT, SET, SHAPED, ATTRIBUTES, ADOPTING, MADE, VALUE, PERSISTENT = range(10)
+    HOLE, LIST, DICT, SET, SHAPED, ATTRIBUTES, ADOPTING, MADE, VALUE, PERSISTENT, EPHEMERAL = range(11)
 
 
 class Layout:
@@ -28,10 +28,11 @@ class Layout:
         deps: id -> object: foreign nodes that are needed to make the nodes.
         foreign: id -> object: foreign nodes that are needed to fill them.
         simple: what to watch is the nodes, and the keys of those that are dicts; nothing is placed.
+        alone: 1: the cluster is for one node alone; 2: which is made when what it is made with is filled; see `loading`.
         edges, watch, placed: see `Cluster`.
     """
 
-    __slots__ = ("deps", "edges", "flat", "foreign", "groups", "late", "placed", "simple", "watch")
+    __slots__ = ("alone", "deps", "edges", "flat", "foreign", "groups", "late", "placed", "simple", "watch")
 
     def __init__(self) -> None:
         self.groups: list[list[Any]] = []
@@ -40,6 +41,7 @@ class Layout:
         self.deps: dict[int, Any] = {}
         self.foreign: dict[int, Any] = {}
         self.simple = True
+        self.alone = 0
         self.watch = Watch()
         self.placed: list[Any] = []
         self.edges: list[list[int]] = []
@@ -50,7 +52,7 @@ class Layout:
 
     def add(self, code: int, payload: Any) -> None:
         """One more node."""
-        if self.groups and code not in (Group.MADE, Group.VALUE):
+        if self.groups and code not in (Group.MADE, Group.VALUE, Group.EPHEMERAL):
             last = self.groups[-1]
             if last[0] == code and (last[1] is payload or (type(payload) is tuple and last[1] == payload)):
                 last[2] += 1

@@ -12,8 +12,10 @@ Rule: either all of it is loaded, or nothing has changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from gc import get_referents
+from types import FunctionType, MethodType
 from typing import Any
 
 from pstore._frames import end_of_load, start_of_load
@@ -25,18 +27,26 @@ from pstore.errors import RebuildError
 
 __all__ = ["Loader"]
 
+_LATE = 2  # see `body`: alone
+_FOLLOWED = frozenset((tuple, frozenset, partial, FunctionType, MethodType))
+
 Record = tuple[bytes, tuple[bytes, ...], bytes]
 """Body, object ids of the records that it refers to, id of the transaction that wrote it."""
 
 
 class _Entry:
-    """One record on its way."""
+    """One record on its way.
 
-    __slots__ = ("cluster", "made", "reading", "references")
+    Attributes:
+        missing: (place among the foreign nodes, entry, number there) of those that are not made yet.
+    """
+
+    __slots__ = ("cluster", "made", "missing", "reading", "references")
 
     def __init__(self, cluster: Cluster, reading: Reading, references: tuple[bytes, ...]) -> None:
         self.cluster, self.reading, self.references = cluster, reading, references
         self.made = False
+        self.missing: list[tuple[int, _Entry, int]] = []
 
 
 class Loader:
@@ -104,16 +114,16 @@ class _Load:
             if entry.reading.groups is not None:
                 self._make(entry)
         for entry in self.entries.values():
-            self._make_with_deps(entry)
-        kinds = self._heap.kinds
+            if entry.reading.alone < _LATE:
+                self._make_with_deps(entry)
         for entry in self.entries.values():
-            entry.reading.fill(self._resolve(entry, entry.reading.foreign), kinds)
-        for entry in self.entries.values():
-            for index, (number, _) in enumerate(entry.reading.late):
-                self._pending[id(entry.reading.nodes[number])] = entry, index
-        if self._pending:
+            if entry.made:
+                self._fill(entry)
+        if self._pending or not all(entry.made for entry in self.entries.values()):
             self._nodes = {id(node) for entry in self.entries.values() for node in entry.reading.nodes}
             for entry in self.entries.values():
+                if not entry.made:
+                    self._settle(entry)
                 for number, _ in entry.reading.late:
                     self._settle(entry.reading.nodes[number])
 
@@ -126,7 +136,8 @@ class _Load:
                 continue
             body, references, serial = self._loader._read(oid)
             reading = Reading(body, self._loader._unpickler)
-            cluster = Cluster(oid, dependent=bool(reading.deps))
+            cluster = Cluster(oid, dependent=bool(reading.deps), solo=reading.alone > 0)
+            cluster.late = reading.alone == _LATE
             cluster.serial = serial
             self.entries[oid] = _Entry(cluster, reading, references)
             for table in (reading.foreign, reading.deps):
@@ -138,8 +149,16 @@ class _Load:
         reading.make(self._resolve(entry, reading.deps), self._persistent if entry.cluster.oid == self._oid else None)
         entry.made = True
 
-    def _make_with_deps(self, entry: _Entry) -> None:
-        stack = [entry]
+    def _fill(self, entry: _Entry) -> None:
+        reading = entry.reading
+        reading.fill(self._resolve(entry, reading.foreign), self._heap.kinds)
+        for index, (number, _) in enumerate(reading.late):
+            self._pending[id(reading.nodes[number])] = entry, index
+        if entry.missing and not reading.late:
+            raise RebuildError("an object is filled with what is not made yet")
+
+    def _make_with_deps(self, entry: _Entry) -> list[_Entry]:
+        stack, made = [entry], []
         under_way = set()
         while stack:
             entry = stack[-1]
@@ -154,16 +173,18 @@ class _Load:
                     missing.append(other)
             if not missing:
                 self._make(entry)
+                made.append(entry)
                 stack.pop()
             elif entry in under_way:
                 raise RebuildError("objects that have to be made of each other cannot be made")
             else:
                 under_way.add(entry)
                 stack += missing
+        return made
 
     def _resolve(self, entry: _Entry, table: tuple[Any, ...]) -> list[Any]:
         found = []
-        last, nodes = None, []
+        last, nodes, other = None, [], None
         for place, number in zip(table[::2], table[1::2], strict=True):
             if type(number) is not int:
                 found.append(self._loader._ghost(entry.references[place], number))
@@ -172,41 +193,85 @@ class _Load:
                 other = self.entries.get(entry.references[place])
                 last = place
                 nodes = other.reading.nodes if other else self._heap.clusters[entry.references[place]].nodes
-            found.append(nodes[number])
+            if other is not None and not other.made:
+                entry.missing.append((len(found), other, number))
+                found.append(None)
+            else:
+                found.append(nodes[number])
         return found
 
     # ------------------------------------------------------------ late nodes
 
-    def _settle(self, obj: Any) -> None:
-        """Fill a late node after all that it leads to, as far as that does not lead back to it.
+    def _settle(self, start: Any) -> None:
+        """Fill a late node, or make an entry, after all that it leads to, as far as that does not lead back to it.
 
         What is not late is filled, so that the garbage collector shows what it leads to.
         """
-        stack: list[tuple[Any, tuple[_Entry, int] | None]] = [(obj, None)]
+        stack: list[tuple[Any, bool]] = [(start, False)]
         seen, pending = self._seen, self._pending
         while stack:
-            obj, late = stack.pop()
-            if late is not None:
-                late[0].reading.fill_late(late[1], self._heap.kinds)
-            elif id(obj) not in seen:
-                seen.add(id(obj))
-                late = pending.get(id(obj))
+            item, ready = stack.pop()
+            if type(item) is _Entry:
+                if item.made:
+                    continue
+                if ready:
+                    stack += ((node, False) for node in self._make_late(item))
+                elif id(item) not in seen:
+                    seen.add(id(item))
+                    stack.append((item, True))
+                    stack += ((part, False) for part in self._needed(item))
+            elif ready:
+                self._fill_late(*pending[id(item)])
+            elif id(item) not in seen:
+                seen.add(id(item))
+                late = pending.get(id(item))
                 if late is None:
-                    stack += ((part, None) for part in get_referents(obj) if self._is_followed(part, obj))
+                    stack += ((part, False) for part in get_referents(item) if self._is_followed(part, item))
                 else:
-                    stack.append((obj, late))
-                    reading = late[0].reading
-                    stack += ((reading.memo[place], None) for place in reading.late[late[1]][1])
+                    stack.append((item, True))
+                    stack += ((part, False) for part in self._before(*late))
+
+    def _needed(self, entry: _Entry) -> Iterator[Any]:
+        """What an entry is made with."""
+        deps = entry.reading.deps
+        for place, number in zip(deps[::2], deps[1::2], strict=True):
+            other = self.entries.get(entry.references[place])
+            if type(number) is int and other is not None:
+                yield other.reading.nodes[number] if other.made else other
+
+    def _before(self, entry: _Entry, index: int) -> Iterator[Any]:
+        """What has to be filled, or made, before a late node is filled."""
+        reading = entry.reading
+        first = len(reading.memo) - len(reading.foreign) // 2
+        missing = {first + place: other for place, other, _ in entry.missing}
+        for place in reading.late[index][1]:
+            yield missing.get(place) or reading.memo[place]
+
+    def _fill_late(self, entry: _Entry, index: int) -> None:
+        reading = entry.reading
+        first = len(reading.memo) - len(reading.foreign) // 2
+        for place, other, number in list(entry.missing):
+            if not other.made and first + place in reading.late[index][1]:
+                for node in self._make_late(other):  # what it is made with leads here, and cannot be filled before
+                    self._settle(node)
+            if other.made:
+                reading.replace(place, other.reading.nodes[number])
+        entry.missing = [one for one in entry.missing if not one[1].made]
+        reading.fill_late(index, self._heap.kinds)
+
+    def _make_late(self, entry: _Entry) -> list[Any]:
+        """Make an entry, and those that it is made with, if need be; give the nodes that are to be filled late."""
+        late = []
+        for made in self._make_with_deps(entry):
+            self._nodes.update(map(id, made.reading.nodes))
+            self._fill(made)
+            late += [made.reading.nodes[number] for number, _ in made.reading.late]
+        return late
 
     def _is_followed(self, part: Any, owner: Any) -> bool:
-        if id(part) in self._nodes or type(part) in (tuple, frozenset):
+        if id(part) in self._nodes or type(part) in _FOLLOWED:
             return True
-        return (
-            type(part) is dict
-            and id(owner) in self._nodes
-            and type(owner) in self._heap.kinds
-            and (self._heap.kinds[type(owner)].code == INSTANCE)
-        )
+        return type(part) is dict and id(owner) in self._nodes
 
     # ------------------------------------------------------------ afterwards
 
@@ -217,7 +282,6 @@ class _Load:
         for entry in self.entries.values():
             cluster = entry.cluster
             cluster.nodes = entry.reading.nodes
-            cluster.solo = any(code in (Group.VALUE, Group.PERSISTENT) for code, _, _ in entry.reading.groups)
             heap.clusters[cluster.oid] = cluster
             heap.home.update(dict.fromkeys(map(id, cluster.living()), cluster))
             watch = self._simple_watch(entry.reading)
@@ -239,11 +303,15 @@ class _Load:
             number += count
             if code == Group.HOLE:
                 continue
-            watch.watched += nodes
+            if code == Group.SHAPED:
+                watch.watched += nodes
+                if not self._is_whole(payload, nodes, watch):
+                    return None
+                continue
+            for node in nodes:
+                watch.see(node)
             if code == Group.DICT:
                 watch.keyed += nodes
-            elif code == Group.SHAPED and not self._is_whole(payload, nodes, watch):
-                return None
         return watch
 
     def _is_whole(self, payload: tuple[type, tuple[str, ...]], nodes: list[Any], watch: Watch) -> bool:

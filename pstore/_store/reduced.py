@@ -34,6 +34,7 @@ class Reduced:
         self.obj = obj
         self.value: tuple[Any, ...] | None = None
         self.owned = False
+        getattr(obj, "__dict__", None)  # some say whether there is one yet, which looking at them must not change
         reducer = reduce_in_two_phases if type(obj) in FRAMES else reducer_of[type(obj)]
         value = reducer(obj) if reducer is not None else NotImplemented
         if value is NotImplemented:

@@ -382,6 +382,7 @@ class Store:
         """Nodes of these clusters have gone: find out what to watch now.  Nothing is written for that."""
         survey = Survey(self._heap, self._jar.new_oid, self._adopt)
         survey.run(clusters)
+        self._note_digests(survey)
         survey.finish()
         return self._heap.settle(clusters)
 
@@ -565,16 +566,16 @@ class Store:
             for cluster in unclear:
                 cluster.watch.opaque = True
         else:
+            self._note_digests(survey)
             survey.finish()
-            self._note_digests(survey, unclear)
         heap.settle([*new, *survey.layouts])
 
-    def _note_digests(self, survey: Survey, clusters: list[Cluster]) -> None:
+    def _note_digests(self, survey: Survey) -> None:
         """Of what has to be stored to see whether it has changed, find out how it is stored now."""
         writer = Writer(survey, self._reference(survey))
-        for cluster in clusters:
-            if cluster.watch.opaque:
-                body, references = writer.write(cluster.nodes, survey.layouts[cluster])
+        for cluster, layout in survey.layouts.items():
+            if layout.watch.opaque:
+                body, references = writer.write(cluster.nodes, layout)
                 cluster.digest = hash((body, *references))
 
     def _activate(self, obj: Any) -> None:

@@ -34,9 +34,11 @@ from persistent import Persistent
 from pstore._frames.stored import stored
 from pstore._store.clusters import Cluster, Heap
 from pstore._store.containers import CONTAINERS, keys_of_subclass
+from pstore._store.ephemeral import recipes
 from pstore._store.kinds import DICT, INSTANCE, LEAF, LIST, PERSISTENT, PLACED, REDUCED, SET, Kind
 from pstore._store.layout import Group, Layout
 from pstore._store.reduced import FRAMES, Reduced, parts
+from pstore.errors import UnsupportedValue
 
 __all__ = ["Survey"]
 
@@ -48,8 +50,8 @@ _TEMPORARY = frozenset((tuple, list, dict, set, frozenset))
 _NODES = 48
 _WEIGHT = 600
 _MANY = 200
-_ITS_OWN = -1
-"""Stands for the number of the node that a ``__dict__`` belongs to: whatever else leads to it, is another."""
+_STATES, _MAKING, _ITS_OWN = -1, -2, -3
+"""Sections of a body, other than the numbers of late nodes.  The last: a ``__dict__`` that its instance alone holds."""
 _STRAIGHT = bytes(range(256))
 _NEW = bytes(8)
 
@@ -77,20 +79,22 @@ class Survey:
         self._new_oid, self._adopt = new_oid, adopt
         self._todo: list[Cluster] = []
         self._queued: set[Cluster] = set()
+        self._left: dict[Cluster, list[Any]] = {}
         self._undo: list[Callable[[], object]] = []
         self._added: list[int] = []
         self._open = dict(heap.open)
         self._numbers: dict[Cluster, dict[int, int]] = {}
+        self._lengths: dict[Cluster, int] = {}
         self.grew: list[Any] = []
         # of the cluster at hand
         self._cluster: Any = None
         self._layout = Layout()
         self._foreign: dict[int, Any] = {}
         self._pending: list[tuple[Any, bool]] = []
-        self._owner: dict[int, int] = {}
-        self._late_numbers: set[int] = set()
-        self._number = 0
-        self._is_late = False
+        self._sections: dict[int, int | None] = {}
+        self._touched: list[Any] = []
+        self._spoilt = False
+        self._is_late = self._made_late = False
         self._late_for: list[int] = []
         self._looks_inside = False
         self._edges: list[int] = []
@@ -107,15 +111,23 @@ class Survey:
             if cluster in self._queued:
                 self._queued.remove(cluster)
                 self._take(cluster)
+                self._cluster = None
 
     def again(self, cluster: Cluster) -> None:
         """Have a cluster surveyed, once more if it was."""
-        layout = self.layouts.pop(cluster, None)
-        placed = cluster.placed if layout is None else layout.placed
-        self._release(placed, cluster)
-        if layout is None and placed:
-            self._undo.append(lambda: self.heap.home.update({id(obj): cluster for obj in placed}))
-        self._queue(cluster)
+        self._retake(cluster)
+        self._release(self._left.pop(cluster, []), cluster)
+
+    def _retake(self, cluster: Cluster) -> None:
+        """As `again`; what is placed in it is taken for placed there until then."""
+        if cluster is self._cluster:
+            self._spoilt = True
+        elif cluster not in self._queued:
+            layout = self.layouts.pop(cluster, None)
+            placed = self._left[cluster] = cluster.placed if layout is None else layout.placed
+            if layout is None and placed:
+                self._undo.append(lambda: self.heap.home.update({id(obj): cluster for obj in placed}))
+            self._queue(cluster)
 
     def _release(self, placed: list[Any], cluster: Cluster) -> None:
         home = self.heap.home
@@ -172,8 +184,8 @@ class Survey:
         numbers = self._numbers.get(cluster)
         if numbers is not None:
             numbers[id(obj)] = len(nodes)
-        if cluster.serial != _NEW:
-            count = len(nodes)
+        if cluster not in self._lengths:
+            count = self._lengths[cluster] = len(nodes)
             self._undo.append(lambda: nodes.__delitem__(slice(count, None)))
         nodes.append(obj)
         self.grew.append(obj)
@@ -187,13 +199,14 @@ class Survey:
         self._cluster, self._layout = cluster, Layout()
         layout = self.layouts[cluster] = self._layout
         self._foreign = layout.foreign
-        self._owner.clear()
-        self._late_numbers = {_ITS_OWN}
+        self._release(self._left.pop(cluster, []), cluster)
+        self._sections.clear()
+        self._spoilt = False
         nodes, kinds = cluster.nodes, self.heap.kinds
         number = 0
-        while number < len(nodes) and self.layouts.get(cluster) is layout:  # more may join on the way
+        while number < len(nodes):  # more may join on the way
             obj = nodes[number]
-            taken = self._take_run(number, kinds[type(obj)])
+            taken = 0 if id(obj) in recipes else self._take_run(number, kinds[type(obj)])
             if taken:
                 number += taken
                 continue
@@ -202,23 +215,62 @@ class Survey:
             if obj is None:
                 layout.add(Group.HOLE, None)
             else:
-                self.at, self._number = obj, number
-                self._is_late, self._late_for, self._looks_inside = False, [], False
+                self.at = obj
+                self._is_late, self._late_for, self._looks_inside, self._made_late = False, [], False, False
                 kind = kinds[type(obj)]
-                state = _TAKE[kind.code](self, obj, kind)
+                take = _TAKE[kind.code] if id(obj) not in recipes else Survey._take_ephemeral
+                state = take(self, obj, kind)
                 if self._pending:
                     self._flush()
                 if self._is_late:
                     before = self._edges if self._looks_inside else self._late_for
                     layout.late.append((number, state, list(dict.fromkeys(before))))
-                    self._late_numbers.add(number)
                 else:
                     layout.flat += state
+                if self._touched:
+                    self._enter_section(number if self._is_late else _STATES)
+                if cluster.solo:
+                    self._note_making(cluster, layout, obj)
             number += 1
-        if self.layouts.get(cluster) is layout:
-            self._judge(cluster, layout)
-        else:  # something of it got a cluster of its own meanwhile: it is taken once more
-            self._release(layout.placed, cluster)
+        self._judge(cluster, layout)
+        if self._spoilt:  # something of it got a cluster of its own meanwhile: it is taken once more
+            self._cluster = None
+            self.again(cluster)
+
+    def _enter_section(self, section: int) -> None:
+        """The placed objects just met are written in that section.  What two sections lead to cannot stay placed."""
+        sections, cluster = self._sections, self._cluster
+        for value in self._touched:
+            known = sections.get(id(value))
+            if known is None:
+                sections[id(value)] = section
+            elif known != section and self.heap.home.get(id(value)) is cluster:
+                self._promote(value, cluster)
+        self._touched.clear()
+
+    def _note_making(self, cluster: Cluster, layout: Layout, obj: Any) -> None:
+        """Whether the node of a solo cluster has to be made late; then whatever leads to it is late, too."""
+        late = self._made_late and bool(layout.deps)
+        layout.alone = 2 if late else 1
+        if late == cluster.late:
+            return
+        cluster.late = late
+        self._undo.append(lambda: setattr(cluster, "late", not late))
+        if not late:
+            return
+        new = cluster.serial == _NEW
+        for other in list(self.heap.clusters.values()):
+            known = self.layouts.get(other)
+            if known is not None:
+                leads = id(obj) in known.foreign or id(obj) in known.deps
+            elif new:
+                continue
+            elif other.edges is None:
+                leads = any(part is obj for part in get_referents(*other.living()))
+            else:
+                leads = any(id(obj) in edges for edges in other.edges)
+            if leads:
+                self._retake(other)
 
     def _take_run(self, number: int, kind: Kind) -> int:
         """Take all instances at once that stand in a row, have all names that their class knows, and hold only atoms.
@@ -263,7 +315,7 @@ class Survey:
     def _take_list(self, obj: list[Any], kind: Kind) -> list[Any]:
         layout = self._layout
         layout.add(Group.LIST, None)
-        layout.watch.watched.append(obj)
+        layout.watch.see(obj)
         if len(obj) < _MANY or not self._many(obj):
             self._values(obj)
         return [len(obj), *obj]
@@ -271,7 +323,7 @@ class Survey:
     def _take_dict(self, obj: dict[Any, Any], kind: Kind) -> list[Any]:
         layout = self._layout
         layout.add(Group.DICT, None)
-        layout.watch.watched.append(obj)
+        layout.watch.see(obj)
         layout.watch.keyed.append(obj)
         keys, values = list(obj), list(obj.values())
         self._values(keys)
@@ -283,7 +335,7 @@ class Survey:
     def _take_set(self, obj: set[Any], kind: Kind) -> list[Any]:
         layout = self._layout
         layout.add(Group.SET, None)
-        layout.watch.watched.append(obj)
+        layout.watch.see(obj)
         items = list(obj)
         self._values(items)
         self._hashed(items)
@@ -346,7 +398,8 @@ class Survey:
         where = self.heap.home.get(id(own))
         if where is None:
             self._place(own)
-            self._owner[id(own)] = _ITS_OWN
+            self._touched.pop()
+            self._sections[id(own)] = _ITS_OWN
             return False
         if id(own) not in self.numbers(where):
             self._promote(own, where)
@@ -371,7 +424,7 @@ class Survey:
 
     def _watch_attributes(self, obj: Any, own: dict[Any, Any]) -> None:
         watch = self._layout.watch
-        watch.watched.append(own)
+        watch.see(own)
         watch.keyed.append(own)
         watch.loose.append((_id_of_dict, obj))
 
@@ -381,10 +434,24 @@ class Survey:
         self._pending.append((state, True))
         own = getattr(obj, "__dict__", None)
         if own is not None:  # Persistent does not notice who writes into that
-            self._layout.watch.watched.append(own)
+            self._layout.watch.see(own)
             self._layout.watch.keyed.append(own)
         self._is_late = self._looks_inside = True
         return [state]
+
+    def _take_ephemeral(self, obj: Any, kind: Kind) -> list[Any]:
+        """What is stored of it is how it is made."""
+        recipe = recipes[id(obj)]
+        self._layout.simple = False
+        self._layout.add(Group.EPHEMERAL, (recipe.function, recipe.arguments, recipe.keywords))
+        self._for_making((recipe.function, False), (recipe.arguments, True), (recipe.keywords, True))
+        if self._layout.deps:
+            raise UnsupportedValue(
+                f"{type(obj).__module__}.{type(obj).__qualname__}",
+                "it was declared ephemeral, but is made with objects of the graph, which would not be there yet",
+                "make it with plain data, or declare it as a pstore.Ephemeral of a class, which is given the instance",
+            )
+        return []
 
     def _take_placed(self, obj: Any, kind: Kind) -> list[Any]:
         """A tuple or frozenset with a cluster of its own."""
@@ -410,8 +477,12 @@ class Survey:
             return []
         function, arguments, *rest = reduced.value
         self._watch_reduced(obj, kind, reduced)
-        if self._cluster.dependent:
+        if self._cluster.dependent or self._cluster.solo:
             self._for_making((function, False), (arguments, True))
+            if isinstance(obj, type):
+                self._made_late = False
+            elif self._cluster.solo and self._looks_at_arguments(obj, kind, arguments):
+                self._made_late = True
         self._layout.add(Group.MADE, (function, arguments))
         if not reduced.has_state:
             return [None]
@@ -437,7 +508,7 @@ class Survey:
     def _take_container(self, obj: Any, container: Any) -> list[Any]:
         watch = self._layout.watch
         self._layout.add(Group.MADE, (container.make, container.arguments(obj)))
-        watch.watched.append(obj)
+        watch.see(obj)
         if container.keyed:
             watch.keyed.append(obj)
         if container.look is not None:
@@ -452,10 +523,15 @@ class Survey:
     def _for_making(self, *values: tuple[Any, bool]) -> None:
         """Note values that the nodes themselves are made with, which makes what they lead to dependencies."""
         self._flush()
+        before = self._touched, self._is_late, self._late_for, self._looks_inside
+        self._touched, self._is_late, self._late_for = [], False, []
         self._foreign = self._layout.deps
         self._pending += values
         self._flush()
         self._foreign = self._layout.foreign
+        self._enter_section(_MAKING)
+        self._made_late |= self._is_late
+        self._touched, self._is_late, self._late_for, self._looks_inside = before
 
     def _depend(self, cls: type) -> None:
         if id(cls) not in self._layout.deps:
@@ -464,7 +540,7 @@ class Survey:
     def _watch_reduced(self, obj: Any, kind: Kind, reduced: Reduced) -> None:
         watch = self._layout.watch
         if isinstance(obj, _SEEN_WHOLE) or getattr(kind.cls, "__pstore_tracked__", False):
-            watch.watched.append(obj)
+            watch.see(obj)
             if isinstance(obj, FRAMES):
                 watch.frames.append(obj)
             elif isinstance(obj, (FunctionType, partial)):
@@ -472,7 +548,7 @@ class Survey:
             return
         keys = keys_of_subclass(obj)
         if keys is not None and not kind.cls.__dict__.get("__slots__"):
-            watch.watched.append(obj)
+            watch.see(obj)
             watch.keyed.append(keys)
             own = getattr(obj, "__dict__", None)
             if own is not None:
@@ -528,13 +604,16 @@ class Survey:
             if known is None:
                 self._new(value, kind)
             elif known is cluster:
-                owner = self._owner.get(id(value), self._number)
-                if owner != self._number and owner in self._late_numbers:
-                    self._promote(value, cluster)  # late nodes are written apart from each other
+                if id(value) in self._sections:
+                    self._touched.append(value)
             else:
-                if id(value) not in self._foreign and id(value) not in self.numbers(known):
-                    self._promote(value, known)
-                self._foreign[id(value)] = value
+                if id(value) not in self._foreign:
+                    if id(value) not in self.numbers(known):
+                        self._promote(value, known)
+                    self._foreign[id(value)] = value
+                if known.late:
+                    self._is_late = True
+                    self._late_for.append(id(value))
 
     def _many(self, values: list[Any]) -> bool:
         """Note many values at once, if they are new instances of one class, or atoms."""
@@ -542,7 +621,8 @@ class Survey:
         if all(kind.cls in _ATOMS for kind in kinds):
             return True
         ids = list(map(id, values))
-        if len(kinds) > 1 or len(set(ids)) < len(ids) or not self.heap.home.keys().isdisjoint(ids):
+        known = self.heap.home.keys()
+        if len(kinds) > 1 or len(set(ids)) < len(ids) or not (known.isdisjoint(ids) and recipes.keys().isdisjoint(ids)):
             return False
         (kind,) = kinds
         if kind.code != INSTANCE or kind.dependent or self._foreign is not self._layout.foreign:
@@ -560,14 +640,16 @@ class Survey:
 
     def _promote(self, value: Any, where: Cluster) -> None:
         """Give a placed object a cluster of its own."""
+        self._retake(where)
         own = self.new_cluster(dependent=True, solo=True)
-        self.again(where)
-        self.heap.home.pop(id(value), None)
         self.put(value, own)
 
     def _new(self, value: Any, kind: Kind) -> None:
         code = kind.code
-        if code in (LIST, DICT, SET, INSTANCE):
+        if id(value) in recipes:
+            self.put(value, self.new_cluster(dependent=True, solo=True))
+            self._foreign[id(value)] = value
+        elif code in (LIST, DICT, SET, INSTANCE):
             self._new_node(value, dependent=kind.dependent)
         elif code == PLACED:
             self._place(value)
@@ -587,7 +669,8 @@ class Survey:
     def _place(self, value: Any) -> None:
         self.heap.home[id(value)] = self._cluster
         self._added.append(id(value))
-        self._owner[id(value)] = self._number
+        self._sections[id(value)] = None
+        self._touched.append(value)
         self._layout.placed.append(value)
 
     def _new_node(self, value: Any, *, dependent: bool) -> None:
@@ -618,13 +701,13 @@ class Survey:
         if reduced.value is None:
             return
         function, arguments = reduced.value[:2]
-        if reduced.has_state and self._are_leaves(arguments):
-            self._new_node(value, dependent=False)
-        elif reduced.has_state and kind.dependent and arguments == (kind.cls,):
-            self._new_node(value, dependent=True)
-        elif isinstance(value, type):  # with a base or metaclass that is stored by value itself
+        if isinstance(value, type):  # its instances, which are made with it, must be elsewhere
             self.put(value, self.new_cluster(dependent=True, solo=True))
             self._foreign[id(value)] = value
+        elif reduced.has_state and kind.dependent and arguments == (kind.cls,):
+            self._new_node(value, dependent=True)
+        elif reduced.has_state and self._always_leaves(function, arguments, kind):
+            self._new_node(value, dependent=False)
         else:
             self._place(value)
             self._watch_reduced(value, kind, reduced)
@@ -632,6 +715,18 @@ class Survey:
                 self._is_late = self._looks_inside = True
             self._pending += ((function, False), (arguments, True))
             self._note_state(reduced)
+            if kind.hashed_by_value and isinstance(value, frozenset):
+                self._hashed(list(frozenset.__iter__(value)))
+
+    def _always_leaves(self, function: Any, arguments: tuple[Any, ...], kind: Kind) -> bool:
+        """Whether an object is made with leaves alone, now and later, so that it can be made before all else."""
+        if not arguments or (len(arguments) == 1 and arguments[0] is kind.cls):
+            return self._are_leaves((function,)) and not kind.dependent
+        return getattr(function, "__module__", None) == stored.__module__ and self._are_leaves(arguments)
+
+    def _looks_at_arguments(self, obj: Any, kind: Kind, arguments: tuple[Any, ...]) -> bool:
+        """Whether what an object is made with has to be filled before, as far as that can be."""
+        return not (kind.immutable or isinstance(obj, _SEEN_WHOLE) or self._are_leaves(arguments))
 
     def _are_leaves(self, values: Iterable[Any]) -> bool:
         kinds = self.heap.kinds
