@@ -8,6 +8,7 @@ from pstore._engine.outbox import Retry
 from pstore._frames import abandon
 from pstore._frames.policy import BY_VALUE
 from pstore._store.current import attach, load, persist
+from pstore._store.ephemeral import Ephemeral, ephemeral
 from pstore._store.graph import dumps, loads
 from pstore._store.module_state import volatile
 from pstore._store.store import Store
@@ -15,11 +16,13 @@ from pstore._store.store import Store
 __all__ = [
     "BY_VALUE",
     "Engine",
+    "Ephemeral",
     "Retry",
     "Store",
     "abandon",
     "attach",
     "dumps",
+    "ephemeral",
     "load",
     "loads",
     "now",

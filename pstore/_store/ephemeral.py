@@ -44,8 +44,7 @@ recipes: dict[int, Recipe] = {}
 def ephemeral(factory: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
     """Make a value by calling ``factory(*args, **kwargs)``, and declare that every process makes it anew.
 
-    The store keeps the call in its place: `factory`, a function of a module or one that needs nothing around it, and
-    the arguments, plain data.
+    The store keeps the call in its place: `factory`, a function or class of a module, and the arguments, plain data.
 
     Raises:
         TypeError: the value is one that everybody has, such as None, a small number or a class: it cannot be told

@@ -33,6 +33,7 @@ from pstore._frames.names import find_module
 from pstore._frames.policy import Policy, policy_of
 from pstore._frames.stored import stored
 from pstore._store.checked import load
+from pstore._store.ephemeral import recipes
 from pstore._store.walk import Walk, refusal
 from pstore.errors import CodeNotFound, FormatError, PstoreError, RebuildError
 
@@ -45,6 +46,8 @@ _PROTOCOL = 5
 
 class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
+        if id(obj) in recipes:
+            return recipes[id(obj)].reduced()
         reducer = reducer_of[type(obj)]
         return reducer(obj) if reducer is not None else NotImplemented
 

@@ -449,7 +449,8 @@ class Survey:
             raise UnsupportedValue(
                 f"{type(obj).__module__}.{type(obj).__qualname__}",
                 "it was declared ephemeral, but is made with objects of the graph, which would not be there yet",
-                "make it with plain data, or declare it as a pstore.Ephemeral of a class, which is given the instance",
+                "make it by a function of a module, with plain data, or declare it as a pstore.Ephemeral of a class, which "
+                "is given the instance",
             )
         return []
 

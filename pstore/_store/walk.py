@@ -23,6 +23,7 @@ from typing import Any
 
 from pstore._frames import reduce_in_two_phases, reducer_of
 from pstore._frames.describe import cell_labels, state_labels, where
+from pstore._store.ephemeral import recipes
 from pstore.errors import UnsupportedValue
 
 __all__ = ["Walk", "refusal"]
@@ -91,6 +92,8 @@ class Walk:
         if known is not None:
             self.out.append(_get(known[0]))
             return None
+        if id(obj) in recipes:
+            return self._reduced(obj, *recipes[id(obj)].reduced())
         leaf = _LEAVES.get(cls)
         if leaf is not None:
             self.out.append(leaf(obj))
