@@ -53,7 +53,7 @@ PLAIN = safe.words("""
     frozenset_subclass groupby_iterator islice_iterator     item_iterator limited_dict_iterator list_iterator
     list_reverse_iterator made_module map_iterator mapping_proxy     memory_iterator memory_view pairwise_iterator
     partial_method permutations_iterator product_iterator range_iterator     released_memory_view repeat_iterator
-    reversed_iterator same sentinel set_iterator spent_awaitable     spent_callable_iterator spent_combinations
+    remade reversed_iterator same sentinel set_iterator spent_awaitable     spent_callable_iterator spent_combinations
     spent_group spent_item_iterator spent_itertool spent_list_iterator     spent_list_reverse_iterator
     spent_odict_iterator spent_permutations spent_product spent_reversed_iterator     starmap_iterator static_method
     struct_format super_object system_random takewhile_iterator tee_source     template_iterator traceback

@@ -176,6 +176,7 @@ class Reading:
     Args:
         body: the bytes.
         unpickler: makes an unpickler of a file and buffers.
+        is_shared: tells what the bytes may name, but not change; None: they are trusted.
 
     Attributes:
         foreign, deps: flat tuples, see the module.
@@ -184,10 +185,15 @@ class Reading:
         groups, simple, alone: see the module.
     """
 
-    __slots__ = ("_memo", "_sections", "_unpickler", "alone", "deps", "foreign", "groups", "late", "memo", "nodes", "simple")
+    __slots__ = ("_is_shared", "_memo", "_sections", "_unpickler", "alone", "deps", "foreign", "groups", "late", "memo", "nodes", "simple")
 
-    def __init__(self, body: bytes, unpickler: Callable[..., Any] = pickle.Unpickler) -> None:
-        self._unpickler = unpickler
+    def __init__(
+        self,
+        body: bytes,
+        unpickler: Callable[..., Any] = pickle.Unpickler,
+        is_shared: Callable[[Any], bool] | None = None,
+    ) -> None:
+        self._unpickler, self._is_shared = unpickler, is_shared
         self._sections = list(_split(body))
         head = self._load(self._sections.pop(0), ())
         self.groups, self.foreign, self.deps, self.late, self.simple, self.alone = head
@@ -243,7 +249,7 @@ class Reading:
             elif code != Group.HOLE:
                 for node in range(number, number + count):
                     if node not in late:
-                        at = fill_one(code, payload, nodes[node], flat, at, kinds)
+                        at = self._fill_one(code, payload, nodes[node], flat, at, kinds)
             number += count
         if at != len(flat):
             raise FormatError(f"a record has {len(flat) - at} values too many")
@@ -259,8 +265,14 @@ class Reading:
         code, payload = self._group_of(number)
         if code == Group.PERSISTENT:
             self.nodes[number].__setstate__(flat[0])
-        elif fill_one(code, payload, self.nodes[number], flat, 0, kinds) != len(flat):
+        elif self._fill_one(code, payload, self.nodes[number], flat, 0, kinds) != len(flat):
             raise FormatError("a record has a late state of another length")
+
+    def _fill_one(self, code: int, payload: Any, obj: Any, flat: tuple[Any, ...], at: int, kinds: Kinds) -> int:
+        if code == Group.MADE and self._is_shared is not None and flat[at] is not None and flat[at][3] is None:
+            if self._is_shared(obj):  # what has a setter is checked by that
+                raise FormatError(f"damaged, or made up: it changes {obj!r}, which it only names")
+        return fill_one(code, payload, obj, flat, at, kinds)
 
     def _group_of(self, number: int) -> tuple[int, Any]:
         """Code and payload of the group that a node is in."""

@@ -53,7 +53,6 @@ _LEAVES: tuple[type, ...] = (
     range,
     type(...),
     type(NotImplemented),
-    types.BuiltinFunctionType,
     types.ModuleType,
     datetime.date,
     datetime.timedelta,
@@ -73,6 +72,7 @@ _LEAVES: tuple[type, ...] = (
     ipaddress.IPv6Network,
 )
 _BUILT_IN: dict[type, int] = {tuple: PLACED, frozenset: PLACED, list: LIST, dict: DICT, set: SET}
+_METHODS = (types.MethodType, types.BuiltinMethodType, types.MethodWrapperType)
 _SUBCLASSES_OF_IMMUTABLES = (tuple, frozenset, str, bytes, int, float, complex)
 
 _MEMBER = types.MemberDescriptorType
@@ -139,7 +139,7 @@ def _kind_of(cls: type) -> Kind:
         kind.slots = _slots_of(cls)
         kind.has_dict = bool(cls.__dictoffset__)
     elif kind.code == REDUCED:
-        kind.immutable = issubclass(cls, (*_SUBCLASSES_OF_IMMUTABLES, types.MethodType, enum.Enum))
+        kind.immutable = issubclass(cls, (*_SUBCLASSES_OF_IMMUTABLES, *_METHODS, enum.Enum))
     return kind
 
 

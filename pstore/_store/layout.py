@@ -5,6 +5,7 @@ Owns: :class:`Layout`, which a survey fills and `body` writes; :class:`Group`, t
 
 from __future__ import annotations
 
+from sys import intern
 from typing import Any
 
 from pstore._store.clusters import Watch
@@ -32,7 +33,7 @@ class Layout:
         edges, watch, placed: see `Cluster`.
     """
 
-    __slots__ = ("alone", "deps", "edges", "flat", "foreign", "groups", "late", "placed", "simple", "watch")
+    __slots__ = ("_names", "alone", "deps", "edges", "flat", "foreign", "groups", "late", "placed", "simple", "watch")
 
     def __init__(self) -> None:
         self.groups: list[list[Any]] = []
@@ -42,6 +43,7 @@ class Layout:
         self.foreign: dict[int, Any] = {}
         self.simple = True
         self.alone = 0
+        self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.watch = Watch()
         self.placed: list[Any] = []
         self.edges: list[list[int]] = []
@@ -57,4 +59,7 @@ class Layout:
             if last[0] == code and (last[1] is payload or (type(payload) is tuple and last[1] == payload)):
                 last[2] += 1
                 return
+        if code == Group.SHAPED:  # what is written must not depend on which of equal names are the same object
+            cls, names = payload
+            payload = cls, self._names.setdefault(names, tuple(map(intern, names)))
         self.groups.append([code, payload, 1])

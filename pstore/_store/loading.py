@@ -56,7 +56,7 @@ class Loader:
         heap: where what is loaded is entered.
         read: object id -> record.
         ghost: (object id, class) -> the Persistent object of that id, loaded or not.
-        unpickler: makes an unpickler of a file.
+        unpickler, is_shared: see `Reading`.
     """
 
     def __init__(
@@ -64,8 +64,10 @@ class Loader:
         heap: Heap,
         read: Callable[[bytes], Record],
         ghost: Callable[[bytes, type], Any],
-        unpickler: Callable[[Any], Any],
+        unpickler: Callable[..., Any],
+        is_shared: Callable[[Any], bool] | None = None,
     ) -> None:
+        self._is_shared = is_shared
         self._heap, self._read, self._ghost, self._unpickler = heap, read, ghost, unpickler
 
     def load(self, oid: bytes, persistent: Any = None) -> tuple[list[Cluster], list[Cluster]]:
@@ -135,10 +137,10 @@ class _Load:
             if oid in self.entries or oid in clusters:
                 continue
             body, references, serial = self._loader._read(oid)
-            reading = Reading(body, self._loader._unpickler)
+            reading = Reading(body, self._loader._unpickler, self._loader._is_shared)
             cluster = Cluster(oid, dependent=bool(reading.deps), solo=reading.alone > 0)
             cluster.late = reading.alone == _LATE
-            cluster.serial = serial
+            cluster.serial, cluster.digest = serial, hash((body, *references))
             self.entries[oid] = _Entry(cluster, reading, references)
             for table in (reading.foreign, reading.deps):
                 places = {place for place, number in zip(table[::2], table[1::2], strict=True) if type(number) is int}

@@ -33,6 +33,7 @@ from transaction import TransactionManager
 from ZODB.POSException import ConflictError, ReadOnlyError, StorageError
 
 from pstore._frames import abandon
+from pstore._frames.gates import is_shared
 from pstore._frames.policy import Policy, policy_of
 from pstore._store import checked, graph, history, module_state
 from pstore._store.body import Writer
@@ -489,7 +490,7 @@ class Store:
 
     def _load(self) -> None:
         heap = Heap()
-        loader = Loader(heap, self._read, self._jar.ghost, self._unpickler())
+        loader = Loader(heap, self._read, self._jar.ghost, self._unpickler(), self._guard())
         before = self.__dict__.get("_heap"), self.__dict__.get("_loader")
         try:
             self._jar.refresh()
@@ -510,6 +511,9 @@ class Store:
     def _unpickler(self) -> Callable[..., Any]:
         policy = self._policy
         return pickle.Unpickler if policy is None else lambda file, buffers: checked.unpickler(file, policy, buffers)
+
+    def _guard(self) -> Callable[[Any], bool] | None:
+        return is_shared if self._policy is not None and self._policy.restricted else None
 
     def _load_top(self, oid: bytes | None) -> tuple[list[Any], bytes, bool]:
         """The list of parts and root, the last transaction, and whether a record of format 1 is to be replaced."""

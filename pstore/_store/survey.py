@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from gc import get_referents
-from types import CellType, FunctionType, MethodType
+from types import BuiltinFunctionType, CellType, FunctionType, MethodType
 from typing import Any
 
 from persistent import Persistent
@@ -45,6 +45,7 @@ __all__ = ["Survey"]
 
 _SEEN_WHOLE = (*FRAMES, CellType, FunctionType, partial, MethodType)
 """Reduced types of which the garbage collector (and `standing`) shows all that can change."""
+_FUNCTIONS = (FunctionType, BuiltinFunctionType)
 _FILLED_EARLY = (*FRAMES, CellType)
 _TEMPORARY = frozenset((tuple, list, dict, set, frozenset))
 _NODES = 48
@@ -739,7 +740,7 @@ class Survey:
             elif isinstance(value, type):
                 if kinds[value].dependent:
                     return False
-            elif kind.code != LEAF and not (type(value) is FunctionType and self._reduce(value).value is None):
+            elif kind.code != LEAF and not (type(value) in _FUNCTIONS and self._reduce(value).value is None):
                 return False
         return True
 
