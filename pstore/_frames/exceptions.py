@@ -84,11 +84,10 @@ def reduce_exception(error: BaseException) -> tuple[Any, ...]:
 
 def _arguments(error: BaseException) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
     """What to call the built-in ``__new__`` with, and the args where that does not set them."""
-    if isinstance(error, OSError):
-        # its __new__ picks a subclass by errno, takes the filename out of args, and sets none if __init__ is the user's
-        return (), error.args or None
     if not isinstance(error, BaseExceptionGroup):
-        return error.args, None
+        # never with its args: they may lead back to it; and the __new__ of an OSError picks a subclass by errno, takes
+        # the filename out of args, and sets none if __init__ is the user's
+        return (), error.args or None
     arguments = (error.message, list(error.exceptions))
     return arguments, error.args if error.args != arguments else None
 

@@ -31,6 +31,7 @@ from typing import Any
 
 from persistent import Persistent
 
+from pstore._frames.exceptions import exception_by
 from pstore._frames.stored import stored
 from pstore._store.clusters import Cluster, Heap
 from pstore._store.containers import CONTAINERS, keys_of_subclass
@@ -706,10 +707,8 @@ class Survey:
         if isinstance(value, type):  # its instances, which are made with it, must be elsewhere
             self.put(value, self.new_cluster(dependent=True, solo=True))
             self._foreign[id(value)] = value
-        elif reduced.has_state and kind.dependent and arguments == (kind.cls,):
-            self._new_node(value, dependent=True)
-        elif reduced.has_state and self._always_leaves(function, arguments, kind):
-            self._new_node(value, dependent=False)
+        elif reduced.has_state and self._always_leaves(function, arguments, kind.cls):
+            self._new_node(value, dependent=kind.dependent)
         else:
             self._place(value)
             self._watch_reduced(value, kind, reduced)
@@ -720,11 +719,12 @@ class Survey:
             if kind.hashed_by_value and isinstance(value, frozenset):
                 self._hashed(list(frozenset.__iter__(value)))
 
-    def _always_leaves(self, function: Any, arguments: tuple[Any, ...], kind: Kind) -> bool:
-        """Whether an object is made with leaves alone, now and later, so that it can be made before all else."""
-        if not arguments or (len(arguments) == 1 and arguments[0] is kind.cls):
-            return self._are_leaves((function,)) and not kind.dependent
-        return getattr(function, "__module__", None) == stored.__module__ and self._are_leaves(arguments)
+    def _always_leaves(self, function: Any, arguments: tuple[Any, ...], cls: type) -> bool:
+        """Whether an object is made with its class and leaves alone, now and later, so that it can be made before."""
+        others = arguments[1:] if arguments and arguments[0] is cls else arguments
+        if others and (getattr(function, "__module__", None) != stored.__module__ or function is exception_by):
+            return False  # what a __reduce__ of the user's says may change
+        return self._are_leaves((function, *others))
 
     def _looks_at_arguments(self, obj: Any, kind: Kind, arguments: tuple[Any, ...]) -> bool:
         """Whether what an object is made with has to be filled before, as far as that can be."""
@@ -732,10 +732,10 @@ class Survey:
 
     def _are_leaves(self, values: Iterable[Any]) -> bool:
         kinds = self.heap.kinds
-        for value in values:
+        for value, owned in parts(values):
             kind = kinds[type(value)]
             if kind.code == PLACED:
-                if not self._are_leaves(value):
+                if (value and not owned) or not self._are_leaves(value):
                     return False
             elif isinstance(value, type):
                 if kinds[value].dependent:
