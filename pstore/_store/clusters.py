@@ -321,7 +321,9 @@ class Heap:
     def unreachable(self, top: Any) -> list[Any]:
         """The nodes that neither `top` nor a Persistent object leads to.  Takes a microsecond a node."""
         home = self.home
-        numbered = {id(node): (node, number) for cluster in self.clusters.values() for number, node in cluster.numbered()}
+        numbered = {
+            id(node): (node, number) for cluster in self.clusters.values() for number, node in cluster.numbered()
+        }
         todo = [top]
         todo += [cluster.nodes[0] for cluster in self.clusters.values() if isinstance(cluster.nodes[0], Persistent)]
         seen = set(map(id, todo))

@@ -146,6 +146,10 @@ class Jar(Connection):  # type: ignore[misc]  # ZODB has no types
         """Data of a record, and id of the transaction that wrote it."""
         return self._storage.load(oid)  # type: ignore[no-any-return]
 
+    def last_transaction(self) -> bytes:
+        """Id of the last transaction in the database."""
+        return bytes(self._storage.lastTransaction())
+
     def refresh(self) -> None:
         """See what others have committed; without it, the database is seen as it was."""
         self._storage.sync(True)

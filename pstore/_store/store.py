@@ -1,6 +1,6 @@
 """`Store`: an object graph that outlives the process.
 
-Owns: what a store is to its users, and the course of a commit.
+Owns: what a store is to its users.  Behind it stands a `keeper`.
 
 The graph is kept in many records, each with some dozens of objects (`clusters`); a commit looks which of them have
 changed, cuts what is new into records (`survey`), and writes those that are not as stored (`body`, `records`).  Nobody
@@ -9,58 +9,32 @@ has to say what has changed.
 `root` is the user's mapping.  `parts` is for the layers above: the engine keeps its loop there, in the same graph, so
 that what tasks and root share stays shared (invariant I3).
 
-Rules: a persist is all or nothing; a refused one leaves the last committed state as it was (I4); a record whose
-checksum is wrong is never loaded; nothing here runs user code other than the unpickling that it asked for, and the
-``__getstate__`` and ``__reduce__`` methods of what is stored (I2).
+Rule: a persist is all or nothing; a refused one leaves the last committed state as it was (I4), and the program can go
+on.
 """
 
 from __future__ import annotations
 
-import gc
-import itertools
 import os
-import pickle
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar, Token
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, TypeVar
 
-from persistent import Persistent
 from transaction import TransactionManager
-from ZODB.POSException import ConflictError, ReadOnlyError, StorageError
+from ZODB.POSException import ReadOnlyError
 
 from pstore._frames import abandon
-from pstore._frames.gates import is_shared
 from pstore._frames.policy import Policy, policy_of
-from pstore._store import checked, graph, history, module_state
-from pstore._store.body import Writer
+from pstore._store import history
 from pstore._store.checked import class_factory
-from pstore._store.clusters import Cluster, Heap
 from pstore._store.history import Transaction
-from pstore._store.loading import Loader
-from pstore._store.loading import Record as Loaded
-from pstore._store.records import RECORD_FORMAT, Database, Jar, Record, decode, encode
+from pstore._store.keeper import Keeper, unreadable
+from pstore._store.records import RECORD_FORMAT, Database, Jar, Record
 from pstore._store.storages import open_storage, shown
-from pstore._store.survey import Survey
-from pstore.errors import (
-    ModuleStateError,
-    ModuleStateWarning,
-    NotAStore,
-    PstoreBug,
-    PstoreError,
-    StoreClosed,
-    StoreConflict,
-    StoreCorrupt,
-    StoreError,
-    StoreInDoubt,
-    StoreNotWritten,
-    StoreReadOnly,
-    UnknownRoot,
-    UnsupportedValue,
-)
+from pstore.errors import NotAStore, PstoreError, StoreClosed, StoreError, StoreReadOnly, UnknownRoot
 
 __all__ = ["RECORD_FORMAT", "Record", "Store"]
 
@@ -69,10 +43,7 @@ T = TypeVar("T")
 current: ContextVar[Store | None] = ContextVar("pstore_store", default=None)
 """The store of the innermost ``with`` block; what `pstore.attach` and `pstore.persist` act on."""
 
-_KEY = "pstore"
 _ATTACHED = "attached"
-_ZERO = bytes(8)
-_SUSPECTS = 1000
 
 
 class Store:
@@ -123,7 +94,7 @@ class Store:
                 raise NotAStore(self.name, "it is empty") from error
             if isinstance(error, PstoreError | MemoryError) or not isinstance(error, Exception):
                 raise
-            raise self._unreadable(error) from error
+            raise unreadable(self.name, error) from error
         self._begin(db, policy, None, read_only=read_only, strict_globals=strict_globals)
 
     def _begin(
@@ -131,9 +102,8 @@ class Store:
     ) -> None:
         """Load what is in the database, as it is or as it was."""
         self._db, self._policy, self._past = db, policy, past
-        self._read_only, self._strict_globals = read_only, strict_globals
-        self._closed = self._failed = False
-        self._adopted: list[Any] = []
+        self._read_only = read_only
+        self._closed = False
         self._tokens: list[Token[Any]] = []
         self.root, self.parts = {}, {}
         try:
@@ -144,6 +114,9 @@ class Store:
                 db.close()
             raise
         try:
+            self._keeper = Keeper(
+                self.name, self._jar, policy, strict_globals=strict_globals, past=past, read_only=read_only
+            )
             self._load()
         except BaseException:
             self.close()
@@ -157,7 +130,7 @@ class Store:
     @property
     def tid(self) -> bytes:
         """ID of the last transaction that changed the graph: 8 bytes, growing; 8 zero bytes before the first."""
-        return self._tid
+        return self._keeper.tid
 
     # ------------------------------------------------------------ roots
 
@@ -242,120 +215,7 @@ class Store:
         self._check_open()
         if self._read_only:
             raise StoreReadOnly(self.name)
-        with _no_collection():
-            return self._persist(note)
-
-    def _persist(self, note: str | None) -> bytes:
-        heap = self._heap
-        changed = heap.changed()
-        changed += self._registered(changed)
-        if self._top_cluster.digest is None and not self._top_cluster.held:
-            changed.append(self._top_cluster)  # never stored, or stored in format 1
-        if not changed:
-            return self._tid
-        survey = Survey(heap, self._jar.new_oid, self._adopt)
-        self._adopted = []
-        try:
-            survey.run(changed)
-            for layout in survey.layouts.values():
-                module_state.watch(layout.watch.frames, strict=self._strict_globals)
-            bodies = self._bodies(survey)
-        except (ModuleStateError, ModuleStateWarning):
-            self._take_back(survey)
-            raise
-        except Exception as error:
-            self._take_back(survey)
-            raise self._refusal(error) from error
-        except BaseException:
-            self._take_back(survey)
-            raise
-        if bodies:
-            self._commit(survey, bodies, note)
-        self._settle(survey, bodies)
-        return self._tid
-
-    def _registered(self, known: Iterable[Cluster]) -> list[Cluster]:
-        """The clusters of the Persistent objects that say that they have changed."""
-        found = []
-        seen = set(known)
-        for obj in self._jar.registered:
-            cluster = self._heap.home.get(id(obj))
-            if cluster is not None and cluster not in seen:
-                seen.add(cluster)
-                found.append(cluster)
-        return found
-
-    def _adopt(self, obj: Any) -> bytes:
-        if obj._p_jar is None:
-            self._adopted.append(obj)
-            return self._jar.adopt(obj)
-        if obj._p_jar is not self._jar:
-            raise UnsupportedValue(type(obj).__qualname__, "it is in another database", "store a copy of it")
-        return bytes(obj._p_oid)
-
-    def _reference(self, survey: Survey) -> Callable[[Any], tuple[bytes, Any]]:
-        home = self._heap.home
-
-        def reference(obj: Any) -> tuple[bytes, Any]:
-            if isinstance(obj, Persistent):
-                return bytes(obj._p_oid), type(obj)
-            cluster = home[id(obj)]
-            return cluster.oid, survey.numbers(cluster)[id(obj)]
-
-        return reference
-
-    def _bodies(self, survey: Survey) -> list[tuple[Cluster, bytes, int]]:
-        """What is to be written: cluster, data, digest; without what is stored just so."""
-        writer = Writer(survey, self._reference(survey))
-        found = []
-        for cluster, layout in survey.layouts.items():
-            survey.at = cluster
-            body, references = writer.write(cluster.nodes, layout)
-            digest = hash((body, *references))
-            if digest != cluster.digest:
-                node = cluster.nodes[0] if cluster.nodes else None
-                cls = type(node) if isinstance(node, Persistent) else Record
-                found.append((cluster, encode(body, references, cls), digest))
-        return found
-
-    def _commit(self, survey: Survey, bodies: list[tuple[Cluster, bytes, int]], note: str | None) -> None:
-        records = [(cluster.oid, cluster.serial, data) for cluster, data, _ in bodies]
-        if self._top_cluster.serial == _ZERO and not self._replaces:
-            records.append(self._jar.name_root(_KEY, self._top_cluster.oid))
-        try:
-            self._tid = self._jar.write(records, note)
-        except BaseException as error:
-            self._take_back(survey)
-            self._failed = self._jar.doubtful or isinstance(error, ConflictError)
-            raise self._not_committed(error) from error
-        for cluster, _, digest in bodies:
-            cluster.serial, cluster.digest = self._tid, digest
-            if cluster.nodes and isinstance(cluster.nodes[0], Persistent):
-                self._jar.stored(cluster.nodes[0], self._tid)
-        self._jar.refresh()
-
-    def _not_committed(self, error: BaseException) -> BaseException:
-        if isinstance(error, ConflictError):
-            return StoreConflict(self.name)
-        text = f"{type(error).__name__}: {error}"
-        if self._jar.doubtful:
-            return error if isinstance(error, StoreInDoubt) else StoreInDoubt(self.name, text)
-        if isinstance(error, OSError | StorageError):
-            return StoreNotWritten(self.name, text)
-        return error
-
-    def _settle(self, survey: Survey, bodies: list[Any]) -> None:
-        """What is now, is what is stored."""
-        heap = self._heap
-        del self._jar.registered[:]
-        survey.finish()
-        heap.all_looked_at()
-        heap.incomplete = False
-        lost = heap.settle(survey.layouts)
-        while lost:
-            lost = self._look_again(heap.sweep(lost))
-        if heap.suspects > _SUSPECTS + len(heap.home):
-            self.collect()
+        return self._keeper.persist(note)
 
     def collect(self) -> int:
         """Let go of what was stored and can no longer be reached, in cycles, too; gives how many objects.
@@ -363,48 +223,11 @@ class Store:
         The store does so by itself, from time to time: it costs a microsecond for each object that is loaded.
         """
         self._check_open()
-        if self._heap.incomplete:
-            return 0
-        nodes = self._heap.unreachable(self._top)
-        count = len(nodes)
-        stale = self._heap.drop(nodes)
-        del nodes
-        lost = self._look_again(stale)
-        while lost:
-            lost = self._look_again(self._heap.sweep(lost))
-        return count
+        return self._keeper.collect()
 
     def tidy(self) -> None:
-        """What there is time for when nothing else is to be done: `collect`, if that takes but a moment."""
-        if self._heap.suspects and len(self._heap.home) < _SUSPECTS:
-            self.collect()
-
-    def _look_again(self, clusters: list[Cluster]) -> list[Any]:
-        """Nodes of these clusters have gone: find out what to watch now.  Nothing is written for that."""
-        survey = Survey(self._heap, self._jar.new_oid, self._adopt)
-        survey.run(clusters)
-        self._note_digests(survey)
-        survey.finish()
-        return self._heap.settle(clusters)
-
-    def _take_back(self, survey: Survey) -> None:
-        survey.undo()
-        for obj in self._adopted:
-            self._jar.disown(obj)
-
-    def _refusal(self, error: Exception) -> Exception:
-        """The error with the path from the root to what cannot be stored."""
-        try:
-            graph.dumps((self.parts, self.root))
-        except UnsupportedValue as found:
-            refused = type(found)(found.type_name, found.reason, found.remedy, _as_seen(found.path))
-            refused.__cause__ = found.__cause__
-            return refused
-        except Exception as other:
-            return other
-        if isinstance(error, PstoreError):
-            return error
-        return PstoreBug(f"the graph cannot be cut into records: {type(error).__name__}: {error}")
+        """Do what there is time for when nothing else is to be done."""
+        self._keeper.tidy()
 
     # ------------------------------------------------------------ going back, closing
 
@@ -483,139 +306,13 @@ class Store:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreClosed(self.name)
-        if self._failed:
+        if self._keeper.failed:
             raise StoreError(self.name, "an earlier commit failed half-way; close the store and open it again")
 
-    # ------------------------------------------------------------ loading
-
     def _load(self) -> None:
-        heap = Heap()
-        loader = Loader(heap, self._read, self._jar.ghost, self._unpickler(), self._guard())
-        before = self.__dict__.get("_heap"), self.__dict__.get("_loader")
-        try:
-            self._jar.refresh()
-            oid = self._find()
-            self._heap, self._loader = heap, loader
-            top, self._tid, self._replaces = self._load_top(oid)
-        except (PstoreError, MemoryError):
-            self._heap, self._loader = before
-            raise
-        except Exception as error:
-            self._heap, self._loader = before
-            raise self._unreadable(error) from error
-        abandon(self.root, self.parts)
-        self._top = top
-        self.parts, self.root = top
-        self._jar.activate = self._activate
-
-    def _unpickler(self) -> Callable[..., Any]:
-        policy = self._policy
-        return pickle.Unpickler if policy is None else lambda file, buffers: checked.unpickler(file, policy, buffers)
-
-    def _guard(self) -> Callable[[Any], bool] | None:
-        return is_shared if self._policy is not None and self._policy.restricted else None
-
-    def _load_top(self, oid: bytes | None) -> tuple[list[Any], bytes, bool]:
-        """The list of parts and root, the last transaction, and whether a record of format 1 is to be replaced."""
-        if oid is None:
-            unused = _ZERO if self._read_only else self._jar.new_oid()
-            return self._new_top([{}, {}], unused, _ZERO), _ZERO, False
-        data, serial = self._jar.read(oid)
-        version, body, _ = decode(data)
-        if version == 1:
-            return self._new_top(list(graph.loads_under(self._policy, body)), oid, serial), serial, True
-        self._load_record(oid)
-        self._top_cluster = self._heap.clusters[oid]
-        return self._top_cluster.nodes[0], self._last_transaction(), False
-
-    def _new_top(self, top: list[Any], oid: bytes, serial: bytes) -> list[Any]:
-        self._top_cluster = cluster = Cluster(oid)
-        cluster.serial = serial
-        cluster.nodes.append(top)
-        self._heap.clusters[oid] = cluster
-        self._heap.home[id(top)] = cluster
-        return top
-
-    def _last_transaction(self) -> bytes:
-        if self._past is not None:
-            return self._past
-        return bytes(self._db.storage.lastTransaction())
-
-    def _find(self) -> bytes | None:
-        names = self._jar.named()
-        if _KEY not in names and names:
-            raise NotAStore(self.name, "it is a ZODB database, but not one of pstore's")
-        return names[_KEY][0] if names else None
-
-    def _read(self, oid: bytes) -> Loaded:
-        data, serial = self._jar.read(oid)
-        version, body, references = decode(data)
-        if version != RECORD_FORMAT:
-            raise ValueError(f"a record of format {version} is among those of format {RECORD_FORMAT}")
-        return body, references, bytes(serial)
-
-    def _load_record(self, oid: bytes, persistent: Any = None) -> None:
-        with _no_collection():
-            self._enter(*self._loader.load(oid, persistent))
-
-    def _enter(self, new: list[Cluster], unclear: list[Cluster]) -> None:
-        """Find out what to watch of clusters that were loaded."""
-        heap = self._heap
-        survey = Survey(heap, itertools.count().__next__, self._adopt)
-        self._adopted = []
-        survey.run(unclear)
-        if survey.grew:  # what was loaded is not quite as it was stored: the next commit will find out
-            self._take_back(survey)
-            heap.incomplete = True
-            for cluster in unclear:
-                cluster.watch.opaque = True
-        else:
-            self._note_digests(survey)
-            survey.finish()
-        heap.settle([*new, *survey.layouts])
-
-    def _note_digests(self, survey: Survey) -> None:
-        """Of what has to be stored to see whether it has changed, find out how it is stored now."""
-        writer = Writer(survey, self._reference(survey))
-        for cluster, layout in survey.layouts.items():
-            if layout.watch.opaque:
-                body, references = writer.write(cluster.nodes, layout)
-                cluster.digest = hash((body, *references))
-
-    def _activate(self, obj: Any) -> None:
-        """A Persistent object is used for the first time."""
-        oid = bytes(obj._p_oid)
-        self._heap.clusters.pop(oid, None)
-        self._load_record(oid, obj)
-        obj._p_serial = self._heap.clusters[oid].serial
-
-    def _unreadable(self, error: Exception) -> StoreError:
-        """What to raise when ZODB could not read: damaged bytes can make its unpickler raise anything."""
-        text = f"{type(error).__name__}: {error}"
-        if isinstance(error, OSError | StorageError):  # of the disk or the server, not of the bytes
-            return StoreError(self.name, f"it cannot be read ({text})")
-        return StoreCorrupt(self.name, f"its record cannot be read ({text})")
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector from looking at all that there is while many objects are made, none of them garbage."""
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-def _as_seen(path: str) -> str:
-    """Turn a path from the pair that is stored into one from what users know."""
-    for stored, seen in (("root[1]", "root"), ("root[0]['loop'].", ""), ("root[0]", "parts")):
-        if path.startswith(stored):
-            return seen + path[len(stored) :]
-    return path
+        old = self._keeper.load()
+        abandon(*old)
+        self.parts, self.root = self._keeper.top
 
 
 def _name_of(uri_or_storage: Any) -> str:

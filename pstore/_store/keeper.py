@@ -1,0 +1,397 @@
+"""Keeping a live graph and its records in step (layer 2).
+
+Owns: :class:`Keeper`: loading what a database has, and the course of a commit:
+
+    look what has changed -> survey -> write bodies -> two-phase commit -> take what is now for what is stored
+
+Rules: until the database has said that a commit is done, the heap is as it was (an error takes back what the survey did
+to it); a record whose checksum is wrong is never loaded; nothing here runs user code but the unpickling that was asked
+for, and the ``__getstate__`` and ``__reduce__`` methods of what is stored (I2).
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import pickle
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from persistent import Persistent
+from ZODB.POSException import ConflictError, StorageError
+
+from pstore._frames.gates import is_shared
+from pstore._frames.policy import Policy
+from pstore._store import checked, graph, module_state
+from pstore._store.body import Writer
+from pstore._store.clusters import Cluster, Heap
+from pstore._store.loading import Loader
+from pstore._store.loading import Record as Loaded
+from pstore._store.records import RECORD_FORMAT, Jar, Record, decode, encode
+from pstore._store.survey import Survey
+from pstore.errors import (
+    ModuleStateError,
+    ModuleStateWarning,
+    NotAStore,
+    PstoreBug,
+    PstoreError,
+    StoreConflict,
+    StoreCorrupt,
+    StoreError,
+    StoreInDoubt,
+    StoreNotWritten,
+    UnsupportedValue,
+)
+
+__all__ = ["Keeper", "unreadable"]
+
+_KEY = "pstore"
+_ZERO = bytes(8)
+_SUSPECTS = 1000
+
+
+class Keeper:
+    """See the module.
+
+    Args:
+        name: of the store, for errors.
+        jar: the connection.
+        policy: what may be loaded.
+        strict_globals: see `Store`.
+        past: the transaction as of which the database is seen; None: the last.
+        read_only: nothing will be committed.
+
+    Attributes:
+        top: the list of parts and root.
+        tid: the last transaction that changed the graph.
+        failed: a commit failed in a way that leaves it open what is stored.
+    """
+
+    top: list[Any]
+    tid: bytes
+
+    def __init__(
+        self,
+        name: str,
+        jar: Jar,
+        policy: Policy | None,
+        *,
+        strict_globals: bool,
+        past: bytes | None,
+        read_only: bool,
+    ) -> None:
+        self.name, self._jar, self._policy, self._past = name, jar, policy, past
+        self._strict_globals, self._read_only = strict_globals, read_only
+        self.failed = False
+        self._adopted: list[Any] = []
+        self._heap = Heap()
+        self._loader = self._new_loader(self._heap)
+        self._replaces = False
+        self._top_cluster: Cluster
+
+    # ------------------------------------------------------------ committing
+
+    def persist(self, note: str | None) -> bytes:
+        """Commit what has changed, if anything has; see `Store.persist`."""
+        with _no_collection():
+            return self._persist(note)
+
+    def _persist(self, note: str | None) -> bytes:
+        heap = self._heap
+        changed = heap.changed()
+        changed += self._registered(changed)
+        if self._top_cluster.digest is None and not self._top_cluster.held:
+            changed.append(self._top_cluster)  # never stored, or stored in format 1
+        if not changed:
+            return self.tid
+        survey = Survey(heap, self._jar.new_oid, self._adopt)
+        self._adopted = []
+        try:
+            survey.run(changed)
+            for layout in survey.layouts.values():
+                module_state.watch(layout.watch.frames, strict=self._strict_globals)
+            bodies = self._bodies(survey)
+        except (ModuleStateError, ModuleStateWarning):
+            self._take_back(survey)
+            raise
+        except Exception as error:
+            self._take_back(survey)
+            raise self._refusal(error) from error
+        except BaseException:
+            self._take_back(survey)
+            raise
+        if bodies:
+            self._commit(survey, bodies, note)
+        self._settle(survey, bodies)
+        return self.tid
+
+    def _registered(self, known: Iterable[Cluster]) -> list[Cluster]:
+        """The clusters of the Persistent objects that say that they have changed."""
+        found = []
+        seen = set(known)
+        for obj in self._jar.registered:
+            cluster = self._heap.home.get(id(obj))
+            if cluster is not None and cluster not in seen:
+                seen.add(cluster)
+                found.append(cluster)
+        return found
+
+    def _adopt(self, obj: Any) -> bytes:
+        if obj._p_jar is None:
+            self._adopted.append(obj)
+            return self._jar.adopt(obj)
+        if obj._p_jar is not self._jar:
+            raise UnsupportedValue(type(obj).__qualname__, "it is in another database", "store a copy of it")
+        return bytes(obj._p_oid)
+
+    def _reference(self, survey: Survey) -> Callable[[Any], tuple[bytes, Any]]:
+        home = self._heap.home
+
+        def reference(obj: Any) -> tuple[bytes, Any]:
+            if isinstance(obj, Persistent):
+                return bytes(obj._p_oid), type(obj)
+            cluster = home[id(obj)]
+            return cluster.oid, survey.numbers(cluster)[id(obj)]
+
+        return reference
+
+    def _bodies(self, survey: Survey) -> list[tuple[Cluster, bytes, int]]:
+        """What is to be written: cluster, data, digest; without what is stored just so."""
+        writer = Writer(survey, self._reference(survey))
+        found = []
+        for cluster, layout in survey.layouts.items():
+            survey.at = cluster
+            body, references = writer.write(cluster.nodes, layout)
+            digest = hash((body, *references))
+            if digest != cluster.digest:
+                node = cluster.nodes[0] if cluster.nodes else None
+                cls = type(node) if isinstance(node, Persistent) else Record
+                found.append((cluster, encode(body, references, cls), digest))
+        return found
+
+    def _commit(self, survey: Survey, bodies: list[tuple[Cluster, bytes, int]], note: str | None) -> None:
+        records = [(cluster.oid, cluster.serial, data) for cluster, data, _ in bodies]
+        if self._top_cluster.serial == _ZERO and not self._replaces:
+            records.append(self._jar.name_root(_KEY, self._top_cluster.oid))
+        try:
+            self.tid = self._jar.write(records, note)
+        except BaseException as error:
+            self._take_back(survey)
+            self.failed = self._jar.doubtful or isinstance(error, ConflictError)
+            raise self._not_committed(error) from error
+        for cluster, _, digest in bodies:
+            cluster.serial, cluster.digest = self.tid, digest
+            if cluster.nodes and isinstance(cluster.nodes[0], Persistent):
+                self._jar.stored(cluster.nodes[0], self.tid)
+        self._jar.refresh()
+
+    def _not_committed(self, error: BaseException) -> BaseException:
+        if isinstance(error, ConflictError):
+            return StoreConflict(self.name)
+        text = f"{type(error).__name__}: {error}"
+        if self._jar.doubtful:
+            return error if isinstance(error, StoreInDoubt) else StoreInDoubt(self.name, text)
+        if isinstance(error, OSError | StorageError):
+            return StoreNotWritten(self.name, text)
+        return error
+
+    def _settle(self, survey: Survey, bodies: list[Any]) -> None:
+        """What is now, is what is stored."""
+        heap = self._heap
+        del self._jar.registered[:]
+        survey.finish()
+        heap.all_looked_at()
+        heap.incomplete = False
+        lost = heap.settle(survey.layouts)
+        while lost:
+            lost = self._look_again(heap.sweep(lost))
+        if heap.suspects > _SUSPECTS + len(heap.home):
+            self.collect()
+
+    def collect(self) -> int:
+        """Let go of what was stored and can no longer be reached, in cycles, too; gives how many objects.
+
+        It is done from time to time: it costs a microsecond for each object that is loaded.
+        """
+        if self._heap.incomplete:
+            return 0
+        nodes = self._heap.unreachable(self.top)
+        count = len(nodes)
+        stale = self._heap.drop(nodes)
+        del nodes
+        lost = self._look_again(stale)
+        while lost:
+            lost = self._look_again(self._heap.sweep(lost))
+        return count
+
+    def tidy(self) -> None:
+        """What there is time for when nothing else is to be done: `collect`, if that takes but a moment."""
+        if self._heap.suspects and len(self._heap.home) < _SUSPECTS:
+            self.collect()
+
+    def _look_again(self, clusters: list[Cluster]) -> list[Any]:
+        """Nodes of these clusters have gone: find out what to watch now.  Nothing is written for that."""
+        survey = Survey(self._heap, self._jar.new_oid, self._adopt)
+        survey.run(clusters)
+        self._note_digests(survey)
+        survey.finish()
+        return self._heap.settle(clusters)
+
+    def _take_back(self, survey: Survey) -> None:
+        survey.undo()
+        for obj in self._adopted:
+            self._jar.disown(obj)
+
+    def _refusal(self, error: Exception) -> Exception:
+        """The error with the path from the root to what cannot be stored."""
+        try:
+            graph.dumps(tuple(self.top))
+        except UnsupportedValue as found:
+            refused = type(found)(found.type_name, found.reason, found.remedy, _as_seen(found.path))
+            refused.__cause__ = found.__cause__
+            return refused
+        except Exception as other:
+            return other
+        if isinstance(error, PstoreError):
+            return error
+        return PstoreBug(f"the graph cannot be cut into records: {type(error).__name__}: {error}")
+
+    # ------------------------------------------------------------ loading
+
+    def load(self) -> list[Any]:
+        """Load what is stored, in new objects; gives the old top, which is let go of.  An error changes nothing."""
+        before = self._heap, self._loader
+        self._heap = Heap()
+        self._loader = self._new_loader(self._heap)
+        try:
+            self._jar.refresh()
+            top = self._load_top(self._find())
+        except BaseException as error:
+            self._heap, self._loader = before
+            if isinstance(error, PstoreError | MemoryError) or not isinstance(error, Exception):
+                raise
+            raise unreadable(self.name, error) from error
+        old: list[Any] = self.__dict__.get("top", [])
+        self.top = top
+        self._jar.activate = self._activate
+        return old
+
+    def _new_loader(self, heap: Heap) -> Loader:
+        return Loader(heap, self._read, self._jar.ghost, self._unpickler(), self._guard())
+
+    def _unpickler(self) -> Callable[..., Any]:
+        policy = self._policy
+        return pickle.Unpickler if policy is None else lambda file, buffers: checked.unpickler(file, policy, buffers)
+
+    def _guard(self) -> Callable[[Any], bool] | None:
+        return is_shared if self._policy is not None and self._policy.restricted else None
+
+    def _load_top(self, oid: bytes | None) -> list[Any]:
+        if oid is None:
+            self.tid, self._replaces = _ZERO, False
+            return self._new_top([{}, {}], _ZERO if self._read_only else self._jar.new_oid(), _ZERO)
+        data, serial = self._jar.read(oid)
+        version, body, _ = decode(data)
+        self._replaces = version == 1
+        if self._replaces:
+            self.tid = serial
+            return self._new_top(list(graph.loads_under(self._policy, body)), oid, serial)
+        self._load_record(oid)
+        self._top_cluster = self._heap.clusters[oid]
+        self.tid = self._jar.last_transaction() if self._past is None else self._past
+        top: list[Any] = self._top_cluster.nodes[0]
+        return top
+
+    def _new_top(self, top: list[Any], oid: bytes, serial: bytes) -> list[Any]:
+        self._top_cluster = cluster = Cluster(oid)
+        cluster.serial = serial
+        cluster.nodes.append(top)
+        self._heap.clusters[oid] = cluster
+        self._heap.home[id(top)] = cluster
+        return top
+
+    def _find(self) -> bytes | None:
+        names = self._jar.named()
+        if _KEY not in names and names:
+            raise NotAStore(self.name, "it is a ZODB database, but not one of pstore's")
+        return names[_KEY][0] if names else None
+
+    def _read(self, oid: bytes) -> Loaded:
+        data, serial = self._jar.read(oid)
+        version, body, references = decode(data)
+        if version != RECORD_FORMAT:
+            raise ValueError(f"a record of format {version} is among those of format {RECORD_FORMAT}")
+        return body, references, bytes(serial)
+
+    def _load_record(self, oid: bytes, persistent: Any = None) -> None:
+        with _no_collection():
+            self._enter(*self._loader.load(oid, persistent))
+
+    def _enter(self, new: list[Cluster], unclear: list[Cluster]) -> None:
+        """Find out what to watch of clusters that were loaded."""
+        heap = self._heap
+        survey = Survey(heap, _no_oid, self._adopt)
+        self._adopted = []
+        survey.run(unclear)
+        if survey.grew:  # what was loaded is not quite as it was stored: the next commit will find out
+            self._take_back(survey)
+            heap.incomplete = True
+            for cluster in unclear:
+                cluster.watch.opaque = True
+        else:
+            self._note_digests(survey)
+            survey.finish()
+        heap.settle([*new, *survey.layouts])
+
+    def _note_digests(self, survey: Survey) -> None:
+        """Of what has to be stored to see whether it has changed, find out how it is stored now."""
+        writer = Writer(survey, self._reference(survey))
+        for cluster, layout in survey.layouts.items():
+            if layout.watch.opaque:
+                body, references = writer.write(cluster.nodes, layout)
+                cluster.digest = hash((body, *references))
+
+    def _activate(self, obj: Any) -> None:
+        """A Persistent object is used for the first time."""
+        oid = bytes(obj._p_oid)
+        self._heap.clusters.pop(oid, None)
+        self._load_record(oid, obj)
+        obj._p_serial = self._heap.clusters[oid].serial
+
+
+def unreadable(name: str, error: Exception) -> StoreError:
+    """What to raise when ZODB could not read: damaged bytes can make its unpickler raise anything."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError | StorageError):  # of the disk or the server, not of the bytes
+        return StoreError(name, f"it cannot be read ({text})")
+    return StoreCorrupt(name, f"its record cannot be read ({text})")
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from looking at all that there is while many objects are made, none of them garbage."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _as_seen(path: str) -> str:
+    """Turn a path from the pair that is stored into one from what users know."""
+    for stored, seen in (("root[1]", "root"), ("root[0]['loop'].", ""), ("root[0]", "parts")):
+        if path.startswith(stored):
+            return seen + path[len(stored) :]
+    return path
+
+
+_numbers = itertools.count(1 << 63)
+
+
+def _no_oid() -> bytes:
+    """An object id for a cluster that is not to stay."""
+    return next(_numbers).to_bytes(8)
