@@ -39,6 +39,7 @@ from pstore._store.ephemeral import recipes
 from pstore._store.kinds import DICT, INSTANCE, LEAF, LIST, PERSISTENT, PLACED, REDUCED, SET, Kind
 from pstore._store.layout import Group, Layout
 from pstore._store.reduced import FRAMES, Reduced, parts
+from pstore._store.runs import LONG, cut
 from pstore.errors import UnsupportedValue
 
 __all__ = ["Survey"]
@@ -54,6 +55,7 @@ _WEIGHT = 600
 _MANY = 200
 _STATES, _MAKING, _ITS_OWN = -1, -2, -3
 """Sections of a body, other than the numbers of late nodes.  The last: a ``__dict__`` that its instance alone holds."""
+_EMPTY = ()
 _STRAIGHT = bytes(range(256))
 _NEW = bytes(8)
 
@@ -87,6 +89,8 @@ class Survey:
         self._open = dict(heap.open)
         self._numbers: dict[Cluster, dict[int, int]] = {}
         self._lengths: dict[Cluster, int] = {}
+        self._runs: dict[int, tuple[Any, list[list[Any]]]] = {}
+        self._run_ids: set[int] = set()
         self.grew: list[Any] = []
         # of the cluster at hand
         self._cluster: Any = None
@@ -155,6 +159,8 @@ class Survey:
             cluster.watch, cluster.placed = layout.watch, layout.placed
             cluster.edges = None if layout.simple else layout.edges
         self.heap.open = self._open
+        self.heap.note_runs(self._runs)
+        self._runs.clear()
         self.reduced.clear()
         self.grew.clear()
         self.at = None
@@ -310,29 +316,57 @@ class Survey:
         if layout.late or layout.placed or watch.opaque or watch.frames or watch.loose or cluster.dependent:
             layout.simple = False
         else:
-            layout.simple = all(group[0] <= Group.SHAPED for group in layout.groups)
+            layout.simple = all(group[0] <= Group.SHAPED or group[0] == Group.RUN for group in layout.groups)
 
     # each gives the state of a node: a list of values
 
     def _take_list(self, obj: list[Any], kind: Kind) -> list[Any]:
         layout = self._layout
-        layout.add(Group.LIST, None)
-        layout.watch.see(obj)
+        if id(obj) in self._run_ids or id(obj) in self.heap.run_ids:
+            layout.add(Group.RUN, None)  # the list that it is of is watched, and nobody changes it
+        elif len(obj) >= LONG:
+            return self._take_long(obj, obj, Group.LONG_LIST)
+        else:
+            layout.add(Group.LIST, None)
+            layout.watch.see(obj)
         if len(obj) < _MANY or not self._many(obj):
             self._values(obj)
         return [len(obj), *obj]
 
     def _take_dict(self, obj: dict[Any, Any], kind: Kind) -> list[Any]:
         layout = self._layout
+        keys, values = list(obj), list(obj.values())
+        if 2 * len(obj) >= LONG and not self._need_hashes(keys):
+            layout.watch.keyed.append(obj)
+            return self._take_long(obj, [part for pair in obj.items() for part in pair], Group.LONG_DICT)
         layout.add(Group.DICT, None)
         layout.watch.see(obj)
         layout.watch.keyed.append(obj)
-        keys, values = list(obj), list(obj.values())
         self._values(keys)
         if len(values) < _MANY or not self._many(values):
             self._values(values)
         self._hashed(keys)
         return [len(obj), *keys, *values]
+
+    def _take_long(self, obj: Any, items: list[Any], code: int) -> list[Any]:
+        """A container of many items, whose runs are nodes of their own."""
+        before = self._runs[id(obj)][1] if id(obj) in self._runs else self.heap.runs.get(id(obj), [])
+        runs = cut(items, before, 2 if code == Group.LONG_DICT else 1)
+        self._runs[id(obj)] = obj, runs
+        self._run_ids.update(map(id, runs))
+        self._layout.add(code, None)
+        self._layout.watch.see(obj)
+        self._values(runs)
+        self._is_late = True
+        self._late_for += map(id, runs)
+        return [len(runs), *runs]
+
+    def _need_hashes(self, keys: list[Any]) -> bool:
+        before = self._is_late, self._late_for
+        self._is_late, self._late_for = False, []
+        self._hashed(keys)
+        found, (self._is_late, self._late_for) = self._is_late, before
+        return found
 
     def _take_set(self, obj: set[Any], kind: Kind) -> list[Any]:
         layout = self._layout
@@ -600,7 +634,7 @@ class Survey:
             if type(value) in _ATOMS:
                 continue
             kind = kinds[type(value)]
-            if kind.code == LEAF or (kind.code == PLACED and not value):  # there is only one empty tuple
+            if kind.code == LEAF or value is _EMPTY:  # there is only one empty tuple
                 continue
             known = home.get(id(value))
             self._edges.append(id(value))
@@ -735,7 +769,7 @@ class Survey:
         for value, owned in parts(values):
             kind = kinds[type(value)]
             if kind.code == PLACED:
-                if (value and not owned) or not self._are_leaves(value):
+                if not (owned or value is _EMPTY) or not self._are_leaves(value):
                     return False
             elif isinstance(value, type):
                 if kinds[value].dependent:
