@@ -29,6 +29,9 @@ code  name         payload                       state of each node
 8     VALUE        the object                    none
 9     PERSISTENT   None                          what ``__getstate__`` gave; always late; node 0 and no other
 10    EPHEMERAL    (function, arguments, keywords)  none; node 0 and no other
+11    LONG_LIST    None                          number of its runs, the runs; always late
+12    LONG_DICT    None                          the same; a run has keys and values in turn
+13    RUN          None                          length, items
 ====  ===========  ============================  ==================================================================
 
 ``foreign`` and ``deps`` are flat tuples of (place in the record's references, number of the node there) pairs; where
@@ -185,7 +188,7 @@ class Reading:
         groups, simple, alone: see the module.
     """
 
-    __slots__ = ("_is_shared", "_memo", "_sections", "_unpickler", "alone", "deps", "foreign", "groups", "late", "memo", "nodes", "simple")
+    __slots__ = ("_is_shared", "_memo", "_sections", "_unpickler", "alone", "deps", "foreign", "groups", "late", "memo", "nodes", "runs", "simple")
 
     def __init__(
         self,
@@ -200,6 +203,7 @@ class Reading:
         self._sections.reverse()
         self.nodes: list[Any] = []
         self.memo: list[Any] = []
+        self.runs: dict[int, list[Any]] = {}
         self._memo: list[Any] = []
 
     def _load(self, section: bytes, memo: Collection[Any]) -> Any:
@@ -272,6 +276,8 @@ class Reading:
         if code == Group.MADE and self._is_shared is not None and flat[at] is not None and flat[at][3] is None:
             if self._is_shared(obj):  # what has a setter is checked by that
                 raise FormatError(f"damaged, or made up: it changes {obj!r}, which it only names")
+        if code in (Group.LONG_LIST, Group.LONG_DICT):
+            self.runs[id(obj)] = list(flat[at + 1 : at + 1 + flat[at]])
         return fill_one(code, payload, obj, flat, at, kinds)
 
     def _group_of(self, number: int) -> tuple[int, Any]:
@@ -303,6 +309,9 @@ _MAKERS: dict[int, Callable[[Any, int], list[Any]]] = {
     Group.SET: lambda payload, count: [set() for _ in range(count)],
     Group.ATTRIBUTES: _instances,
     Group.ADOPTING: _instances,
+    Group.LONG_LIST: lambda payload, count: [[] for _ in range(count)],
+    Group.LONG_DICT: lambda payload, count: [{} for _ in range(count)],
+    Group.RUN: lambda payload, count: [[] for _ in range(count)],
 }
 
 
@@ -315,12 +324,20 @@ def fill_one(code: int, payload: Any, obj: Any, flat: tuple[Any, ...], at: int, 
         middle = first + flat[at]
         obj.update(zip(flat[first:middle], flat[middle : middle + flat[at]], strict=True))
         return int(middle + flat[at])
-    if code in (Group.LIST, Group.SET):
+    if code in (Group.LIST, Group.SET, Group.RUN):
         end = at + 1 + flat[at]
-        (obj.extend if code == Group.LIST else obj.update)(flat[at + 1 : end])
+        (obj.update if code == Group.SET else obj.extend)(flat[at + 1 : end])
         return int(end)
     if code in (Group.VALUE, Group.EPHEMERAL):
         return at
+    if code in (Group.LONG_LIST, Group.LONG_DICT):
+        end = int(at + 1 + flat[at])
+        for run in flat[at + 1 : end]:
+            if code == Group.LONG_LIST:
+                obj.extend(run)
+            else:
+                obj.update(zip(run[::2], run[1::2], strict=True))
+        return end
     if code == Group.MADE:
         if flat[at] is not None:
             set_state(obj, *flat[at])

@@ -45,7 +45,8 @@ _word = unpacker(1)
 SEPARATOR = (object(),)
 """Stands between objects whose referents are asked for together, so that what moves from one to the next is seen."""
 _PAGE = 512
-_IN_WATCH = 8  # more often than a watch ever holds one object
+_BLOCK = 256
+_IN_WATCH = 12  # more often than one object is ever held for being watched
 _LIST_ITEMS = 24  # offset of ob_item in a list object
 _get_referents = gc.get_referents
 
@@ -180,6 +181,10 @@ class Cluster:
         """Take what is now for what is stored."""
         self.held, self.keys, self.others = self.watch.look()
 
+    def own_holds(self, obj: Any) -> int:
+        """How often an object is held for being watched."""
+        return self.watch.count(obj) * (1 if self.page is None else 2)
+
     def numbered(self) -> Iterator[tuple[int, Any]]:
         """The nodes that are there, with their numbers."""
         return ((number, node) for number, node in enumerate(self.nodes) if node is not None)
@@ -234,6 +239,7 @@ class Heap:
         home: id of a node or a placed object -> its cluster.
         clusters: object id of the record -> cluster.
         shared: kind -> how many names its class shared when its instances were last looked at.
+        runs: id of a long list or dict -> its runs, see there; run_ids: the ids of all runs.
         suspects: how many nodes may have been let go of since `unreachable` was last asked.
         incomplete: there are clusters of which it is not known what they lead to, until they are surveyed.
         open: the clusters, dependent or not, that new nodes are put into.
@@ -248,6 +254,9 @@ class Heap:
         self.suspects = 0
         self.incomplete = False
         self._counted: dict[Kind, int] = {}
+        self.runs: dict[int, list[list[Any]]] = {}
+        self.run_ids: set[int] = set()
+        self._dropped: list[Any] = []
         self._pages: list[_Page] = []
         self._singles: dict[Cluster, None] = {}
 
@@ -292,6 +301,9 @@ class Heap:
 
     def _forget(self, cluster: Cluster) -> None:
         del self.clusters[cluster.oid]
+        for obj in cluster.placed:
+            if self.home.get(id(obj)) is cluster:
+                del self.home[id(obj)]
         self._singles.pop(cluster, None)
         page = cluster.page
         if page is not None:
@@ -301,14 +313,13 @@ class Heap:
 
     def settle(self, clusters: Collection[Cluster]) -> list[Any]:
         """Take the clusters as they are now for what is stored; give the nodes that may have been let go of."""
-        lost: list[Any] = []
+        lost, self._dropped = self._dropped, []
         home = self.home
         for cluster in clusters:
             before = cluster.held
             cluster.settle()
             if before:
-                now = set(map(id, cluster.held))
-                lost += [obj for obj in before if id(obj) not in now and id(obj) in home]
+                lost += (obj for obj in _no_longer(before, cluster.held) if id(obj) in home)
                 if cluster.edges is not None:  # what it leads to is not all held
                     lost += cluster.living()
             for kind in cluster.watch.classes:
@@ -344,6 +355,7 @@ class Heap:
         stale: dict[Cluster, None] = {}
         for node in nodes:
             cluster = self.home.pop(id(node))
+            self._without_runs(node)
             cluster.nodes[next(number for number, other in cluster.numbered() if other is node)] = None
             stale[cluster] = None
         return self._without_empty(stale)
@@ -357,6 +369,8 @@ class Heap:
 
     def sweep(self, lost: list[Any]) -> list[Cluster]:
         """Let go of those nodes that nothing but the heap holds; give the clusters that they were in.
+
+        `lost` are the nodes to look at; afterwards, those that may be next.
 
         What held a node at the last commit, and does not any more, is not held by the heap any more either: so the
         reference counts tell what they would have told the program.
@@ -373,16 +387,49 @@ class Heap:
             if count > _IN_HEAP + _IN_WATCH:
                 continue  # to count what the watch holds takes long
             number = next((number for number, node in cluster.numbered() if node is obj), None)
-            if number is None or count > _IN_HEAP + cluster.watch.count(obj):
+            if number is None or count > _IN_HEAP + cluster.own_holds(obj):
                 continue
             cluster.nodes[number] = None
             del self.home[id(obj)]
             stale[cluster] = None
+            lost += self._without_runs(obj)
+            lost += (part for part in _get_referents(obj) if id(part) in self.home)
         return self._without_empty(stale)
+
+    def note_runs(self, runs: dict[int, tuple[Any, list[list[Any]]]]) -> None:
+        """Containers were cut into runs, see `runs`: id -> (container, runs)."""
+        for key, (_, new) in runs.items():
+            kept = set(map(id, new))
+            self._dropped += (run for run in self.runs.get(key, ()) if id(run) not in kept)
+            self.runs[key] = new
+            self.run_ids |= kept
+        self.run_ids.difference_update(map(id, self._dropped))
+
+    def _without_runs(self, node: Any) -> list[Any]:
+        """The node has gone; give its runs."""
+        runs = self.runs.pop(id(node), [])
+        self.run_ids.difference_update(map(id, runs))
+        return runs
 
     def all_looked_at(self) -> None:
         """All that `changed` has found was surveyed again, so that grown classes are known as they are."""
         self.shared.update(self._counted)
+
+
+def _no_longer(before: list[Any], now: list[Any]) -> list[Any]:
+    """What is not in the second list any more, and perhaps some of what is."""
+    first = end = 0
+    if len(before) > _BLOCK:
+        old, new = addresses(before), addresses(now)
+        step, limit = 8 * _BLOCK, min(len(old), len(new))
+        while first + step <= limit and old[first : first + step] == new[first : first + step]:
+            first += step
+        limit -= first
+        while end + step <= limit and old[len(old) - end - step : len(old) - end] == new[len(new) - end - step : len(new) - end]:
+            end += step
+        before, now = before[first // 8 : len(before) - end // 8], now[first // 8 : len(now) - end // 8]
+    kept = set(map(id, now))
+    return [obj for obj in before if id(obj) not in kept]
 
 
 def _in_heap() -> int:

@@ -204,8 +204,7 @@ class Keeper:
         heap.all_looked_at()
         heap.incomplete = False
         lost = heap.settle(survey.layouts)
-        while lost:
-            lost = self._look_again(heap.sweep(lost))
+        self._sweep(lost)
         if heap.suspects > _SUSPECTS + len(heap.home):
             self.collect()
 
@@ -221,9 +220,12 @@ class Keeper:
         stale = self._heap.drop(nodes)
         del nodes
         lost = self._look_again(stale)
-        while lost:
-            lost = self._look_again(self._heap.sweep(lost))
+        self._sweep(lost)
         return count
+
+    def _sweep(self, lost: list[Any]) -> None:
+        while lost:
+            lost += self._look_again(self._heap.sweep(lost))
 
     def tidy(self) -> None:
         """What there is time for when nothing else is to be done: `collect`, if that takes but a moment."""

@@ -16,7 +16,9 @@ __all__ = ["Group", "Layout"]
 class Group:
     """What a run of nodes in a body is.  Stored, so that the numbers never change."""
 
-    HOLE, LIST, DICT, SET, SHAPED, ATTRIBUTES, ADOPTING, MADE, VALUE, PERSISTENT, EPHEMERAL = range(11)
+    HOLE, LIST, DICT, SET, SHAPED, ATTRIBUTES, ADOPTING, MADE, VALUE, PERSISTENT, EPHEMERAL, LONG_LIST, LONG_DICT, RUN = (
+        range(14)
+    )
 
 
 class Layout:

@@ -285,6 +285,9 @@ class _Load:
             cluster = entry.cluster
             cluster.nodes = entry.reading.nodes
             heap.clusters[cluster.oid] = cluster
+            if entry.reading.runs:
+                heap.runs.update(entry.reading.runs)
+                heap.run_ids.update(id(run) for runs in entry.reading.runs.values() for run in runs)
             heap.home.update(dict.fromkeys(map(id, cluster.living()), cluster))
             watch = self._simple_watch(entry.reading)
             if watch is None:
@@ -303,7 +306,7 @@ class _Load:
         for code, payload, count in reading.groups:
             nodes = reading.nodes[number : number + count]
             number += count
-            if code == Group.HOLE:
+            if code in (Group.HOLE, Group.RUN):
                 continue
             if code == Group.SHAPED:
                 watch.watched += nodes
