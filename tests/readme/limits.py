@@ -8,15 +8,33 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import operator
 import sys
+import tempfile
 import threading
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+
+from persistent import Persistent
+from ZODB.MappingStorage import MappingStorage
+from ZODB.POSException import ConnectionStateError
 
 import pstore
-from pstore.errors import CaptureError, EngineError, RebuildError
+from pstore.errors import (
+    CaptureError,
+    CodeChanged,
+    CodeNotFound,
+    EngineError,
+    ModuleStateError,
+    NotAllowed,
+    RebuildError,
+    StoreConflict,
+    UnsupportedStorage,
+)
 from tests.processes import ROOT
 
 VERSION = sys.version_info[:2]
@@ -60,6 +78,29 @@ def tested_in(path: str) -> None:
 
 def hop(value):
     return pstore.loads(pstore.dumps(value))
+
+
+@contextmanager
+def module(source: str) -> Iterator[types.ModuleType]:
+    """A module called ``shop``, for as long as the block runs."""
+    made = sys.modules["shop"] = types.ModuleType("shop")
+    made.__file__ = "shop.py"
+    try:
+        exec(source, made.__dict__)
+        yield made
+    finally:
+        del sys.modules["shop"]
+
+
+@contextmanager
+def a_file() -> Iterator[Path]:
+    """Where a store can be."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder) / "graph.fs"
+
+
+class Thing:
+    """An instance with attributes."""
 
 
 @limit(
@@ -244,9 +285,7 @@ def origin() -> None:
     copy.close()
 
 
-@limit(
-    "An `athrow()` that is under way", "goes on the same, as an object of the type that `asend()` returns", ""
-)
+@limit("An `athrow()` that is under way", "goes on the same, as an object of the type that `asend()` returns", "")
 def athrow_under_way() -> None:
     @types.coroutine
     def pause():
@@ -329,14 +368,262 @@ def hashed_in_a_cycle() -> None:
         raise AssertionError("it was loaded")
 
 
+RESULTS = """
+results = []
+def by_name():
+    while True:
+        results.append((yield))
+def by_other_ways():
+    while True:
+        globals()["results"].append((yield))
+"""
+
+
 @limit(
     "Module globals",
-    "are code, not state: referred to by name, never stored",
-    "`engine.root`, or an argument of the task",
+    "are code, not state: referred to by name, never stored; one that holds mutable data is reported with a "
+    "`ModuleStateWarning` (`strict_globals`: `ModuleStateError`)",
+    "`engine.root`, an argument of the task, or `pstore.volatile`",
 )
 def module_globals() -> None:
     copy = hop(sys.modules[__name__])
     assert copy is sys.modules[__name__]
+    with module(RESULTS) as shop, pstore.Store("memory:", strict_globals=True) as store:
+        next(store.attach(shop.by_name()))
+        try:
+            store.persist()
+        except ModuleStateError as error:
+            assert error.name == "results"
+        else:
+            raise AssertionError("it was stored")
+
+
+@limit(
+    "Globals that are reached by other ways than by name: `globals()`, `getattr(module, ...)`, attributes of classes, "
+    "methods of other objects",
+    "not watched",
+    "as above",
+)
+def globals_by_other_ways() -> None:
+    with module(RESULTS) as shop, pstore.Store("memory:", strict_globals=True) as store:
+        next(store.attach(shop.by_other_ways()))
+        store.persist()
+
+
+RAN: list[int] = []
+
+
+def run() -> int:
+    RAN.append(1)
+    return len(RAN)
+
+
+class Runs:
+    """Runs something when it is loaded."""
+
+    def __reduce__(self):
+        return run, ()
+
+
+@limit(
+    "Loading a store that somebody else could write, without `allow`",
+    "runs what it names",
+    "`allow=[...]`; for bytes from an enemy a signature",
+)
+def loading_runs() -> None:
+    data = pstore.dumps(Runs())
+    before = len(RAN)
+    assert pstore.loads(data) == len(RAN) == before + 1
+    try:
+        pstore.loads(data, allow=["shop"])
+    except NotAllowed:
+        pass
+    else:
+        raise AssertionError("it was loaded")
+    assert len(RAN) == before + 1
+
+
+WORK = """
+def work():
+    {body}
+    got = yield 1
+    yield got
+"""
+
+
+def renamed(body: str) -> object:
+    """Load a frame of a function that has another name now."""
+    with module(WORK.format(body=body)) as shop:
+        frame = shop.work()
+        next(frame)
+        data = pstore.dumps(frame)
+    with module(WORK.format(body=body).replace("work", "ship")):
+        try:
+            pstore.loads(data)
+        except CodeNotFound as error:
+            assert 'renames={"shop:work": ' in str(error)
+        else:
+            raise AssertionError("it was loaded")
+        return pstore.loads(data, renames={"shop:work": "shop:ship"}).send(5)
+
+
+@limit(
+    "A function, class or module that was renamed since",
+    "`CodeNotFound`, with the line to write",
+    "`renames={...}`",
+)
+def renamed_since() -> None:
+    assert renamed("pass") == 5
+
+
+@limit(
+    "A renamed function that defines a class in its body",
+    "`CodeChanged`: the class's qualified name is a constant of the code",
+    "keep the name until its tasks have ended",
+)
+def renamed_with_a_class() -> None:
+    try:
+        renamed("class Local: pass")
+    except CodeChanged as error:
+        assert "constants" in error.what
+    else:
+        raise AssertionError("it was loaded")
+
+
+@limit(
+    "Under an allow-list: `operator.attrgetter`, `methodcaller`, methods of paths, modules of the standard library in "
+    "locals",
+    "`NotAllowed`, with the entry to add",
+    "add it",
+)
+def not_allowed() -> None:
+    for value in (operator.attrgetter("x"), operator.methodcaller("x"), Path("x").exists, operator):
+        try:
+            pstore.loads(pstore.dumps(value), allow=["shop"])
+        except NotAllowed as error:
+            assert error.entry in str(error)
+        else:
+            raise AssertionError(f"{value!r} was loaded")
+
+
+@limit(
+    "An attribute that is deleted and set again to the same object, as the only change of an instance",
+    "not seen as a change: the stored copy has the attribute in its old place in `vars()`",
+    "order nothing by attributes; or change something else",
+)
+def deleted_and_set_again() -> None:
+    with a_file() as path:
+        with pstore.Store(path) as store:
+            thing = store.attach(Thing(), "thing")
+            thing.first, thing.second = [1], 2
+            tid = store.persist()
+            first = thing.first
+            del thing.first
+            thing.first = first
+            assert store.persist() == tid
+            assert list(vars(thing)) == ["second", "first"]
+        with pstore.Store(path) as store:
+            assert list(vars(store.resolve("thing"))) == ["first", "second"]
+
+
+@limit(
+    "Objects that leave the graph",
+    "are held by the store until the next `persist`, in cycles for longer: weak references to them live until then, and "
+    "`__del__` waits",
+    "`persist`; `store.collect()` after it",
+)
+def let_go_of_later() -> None:
+    with pstore.Store("memory:") as store:
+        thing = store.attach(Thing(), "thing")
+        thing.other = Thing()
+        seen = weakref.ref(thing.other)
+        store.persist()
+        del thing.other
+        gc.collect()
+        assert seen() is not None
+        store.persist()
+        store.collect()
+        assert seen() is None
+
+
+@limit(
+    "A store in several threads",
+    "is for one at a time, `persist` included; nothing locks it",
+    "a store in one thread, which the others ask",
+)
+def one_thread() -> None:
+    assert "one thread at a time" in (pstore.Store.__doc__ or "")
+
+
+@limit(
+    "Two processes on one server storage",
+    "each sees the state that it opened; the second to commit gets `StoreConflict`, and commits nothing",
+    "open the store again, and do the work once more; or one process for each store",
+)
+def two_processes() -> None:
+    storage = MappingStorage()
+    one, other = pstore.Store(storage), pstore.Store(storage)
+    other.attach(1, "n")
+    other.persist()
+    one.attach(2, "n")
+    try:
+        one.persist()
+    except StoreConflict as error:
+        assert "open it again" in str(error)
+    else:
+        raise AssertionError("it was committed")
+    finally:
+        other.close()
+        one.close()
+
+
+@limit(
+    '`durability="os"`',
+    "a commit outlives the process, not a power cut: that may take any number of the last commits, or leave a file that "
+    "is refused; MySQL and ZEO refuse the option",
+    '`durability="full"`, which is the default',
+)
+def left_to_the_system() -> None:
+    tested_in("tests/store/test_power.py")
+    try:
+        pstore.Store("zeo:127.0.0.1:1", durability="os")
+    except UnsupportedStorage:
+        pass
+    else:
+        raise AssertionError("it was opened")
+
+
+class Lazy(Persistent):
+    """A record of its own."""
+
+
+@limit(
+    "A `Persistent` object or a BTree that was not used yet",
+    "is read when it is first used: what is wrong with what it leads to (`NotAllowed`, `CodeNotFound`, damage, a server "
+    "that is away) is raised there; after `close` it is ZODB's `ConnectionStateError`",
+    "use what you need while the store is open",
+)
+def loaded_late() -> None:
+    with a_file() as path:
+        with module("class Order: pass") as shop, pstore.Store(path) as store:
+            lazy = store.attach(Lazy(), "lazy")
+            lazy.order = shop.Order()
+            store.persist()
+        with pstore.Store(path, allow=[__name__]) as store:
+            lazy = store.resolve("lazy")
+            assert lazy._p_changed is None
+            try:
+                assert lazy.order is None
+            except NotAllowed as error:
+                assert error.entry == "shop"
+            else:
+                raise AssertionError("it was loaded")
+        try:
+            assert lazy.order is None
+        except ConnectionStateError:
+            pass
+        else:
+            raise AssertionError("it was loaded")
 
 
 @limit(

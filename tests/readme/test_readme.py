@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.report import section
+from benchmarks.report import RESULTS, VERSIONS, section, store_section
 from tests.processes import ROOT, python
 from tests.readme.limits import LIMITS, table
 
@@ -34,8 +34,15 @@ def test_the_numbers_are_those_of_the_committed_results():
     assert section() in README, "run: python -m benchmarks.report"
 
 
+def test_the_numbers_of_the_store_are_those_of_the_committed_results():
+    if not any((RESULTS / f"store-{version}.json").exists() for version in VERSIONS):
+        pytest.skip("there are none yet")
+    assert store_section() in README, "run: python -m benchmarks.report store"
+
+
 def test_every_path_in_the_map_exists():
-    paths = re.findall(r"^\| `([\w./]+)` \|", README, re.M)
+    the_map = README.partition("\n## How it works\n")[2].partition("\n## ")[0]
+    paths = re.findall(r"^\| `([\w./]+)` \|", the_map, re.M)
     assert len(paths) > 10
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
