@@ -236,8 +236,13 @@ class Keeper:
         """Nodes of these clusters have gone: find out what to watch now.  Nothing is written for that."""
         survey = Survey(self._heap, self._jar.new_oid, self._adopt)
         survey.run(clusters)
-        self._note_digests(survey)
-        survey.finish()
+        if survey.grew:  # of a reduce value that is new each time, or what is dying: the next commit will find out
+            survey.undo()
+            for cluster in clusters:
+                cluster.watch.opaque, cluster.digest = True, None
+        else:
+            self._note_digests(survey)
+            survey.finish()
         return self._heap.settle(clusters)
 
     def _take_back(self, survey: Survey) -> None:

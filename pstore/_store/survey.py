@@ -493,7 +493,7 @@ class Survey:
     def _take_placed(self, obj: Any, kind: Kind) -> list[Any]:
         """A tuple or frozenset with a cluster of its own."""
         self._layout.add(Group.VALUE, obj)
-        self._for_making((obj if type(obj) is tuple else tuple(obj), True))
+        self._for_making(*((item, False) for item in obj), hashed=() if type(obj) is tuple else obj)
         return []
 
     # ------------------------------------------------------------ what reduces
@@ -557,7 +557,7 @@ class Survey:
             self._hashed(list(obj))
         return [(state, None, None, container.fill)]
 
-    def _for_making(self, *values: tuple[Any, bool]) -> None:
+    def _for_making(self, *values: tuple[Any, bool], hashed: Iterable[Any] = ()) -> None:
         """Note values that the nodes themselves are made with, which makes what they lead to dependencies."""
         self._flush()
         before = self._touched, self._is_late, self._late_for, self._looks_inside
@@ -566,6 +566,7 @@ class Survey:
         self._pending += values
         self._flush()
         self._foreign = self._layout.foreign
+        self._hashed(hashed)
         self._enter_section(_MAKING)
         self._made_late |= self._is_late
         self._touched, self._is_late, self._late_for, self._looks_inside = before
