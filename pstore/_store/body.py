@@ -188,7 +188,21 @@ class Reading:
         groups, simple, alone: see the module.
     """
 
-    __slots__ = ("_is_shared", "_memo", "_sections", "_unpickler", "alone", "deps", "foreign", "groups", "late", "memo", "nodes", "runs", "simple")
+    __slots__ = (
+        "_is_shared",
+        "_memo",
+        "_sections",
+        "_unpickler",
+        "alone",
+        "deps",
+        "foreign",
+        "groups",
+        "late",
+        "memo",
+        "nodes",
+        "runs",
+        "simple",
+    )
 
     def __init__(
         self,
@@ -279,6 +293,10 @@ class Reading:
         if code in (Group.LONG_LIST, Group.LONG_DICT):
             self.runs[id(obj)] = list(flat[at + 1 : at + 1 + flat[at]])
         return fill_one(code, payload, obj, flat, at, kinds)
+
+    def is_long(self, number: int) -> bool:
+        """Whether a node is a list or dict that is kept in runs."""
+        return self._group_of(number)[0] in (Group.LONG_LIST, Group.LONG_DICT)
 
     def _group_of(self, number: int) -> tuple[int, Any]:
         """Code and payload of the group that a node is in."""

@@ -316,10 +316,12 @@ class Heap:
         lost, self._dropped = self._dropped, []
         home = self.home
         for cluster in clusters:
-            before = cluster.held
+            before, keys = cluster.held, cluster.keys
             cluster.settle()
             if before:
-                lost += (obj for obj in _no_longer(before, cluster.held) if id(obj) in home)
+                gone = _no_longer(before[:keys], cluster.held[: cluster.keys])
+                gone += _no_longer(before[keys:], cluster.held[cluster.keys :])
+                lost += (obj for obj in gone if id(obj) in home)
                 if cluster.edges is not None:  # what it leads to is not all held
                     lost += cluster.living()
             for kind in cluster.watch.classes:
@@ -425,7 +427,10 @@ def _no_longer(before: list[Any], now: list[Any]) -> list[Any]:
         while first + step <= limit and old[first : first + step] == new[first : first + step]:
             first += step
         limit -= first
-        while end + step <= limit and old[len(old) - end - step : len(old) - end] == new[len(new) - end - step : len(new) - end]:
+        while (
+            end + step <= limit
+            and old[len(old) - end - step : len(old) - end] == new[len(new) - end - step : len(new) - end]
+        ):
             end += step
         before, now = before[first // 8 : len(before) - end // 8], now[first // 8 : len(now) - end // 8]
     kept = set(map(id, now))

@@ -246,7 +246,10 @@ class _Load:
         reading = entry.reading
         first = len(reading.memo) - len(reading.foreign) // 2
         missing = {first + place: other for place, other, _ in entry.missing}
-        for place in reading.late[index][1]:
+        number, places = reading.late[index]
+        if reading.is_long(number):  # it does not look into what its runs hold
+            places = [place for place in places if id(reading.memo[place]) in self._pending]
+        for place in places:
             yield missing.get(place) or reading.memo[place]
 
     def _fill_late(self, entry: _Entry, index: int) -> None:
