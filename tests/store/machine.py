@@ -40,6 +40,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from pstore import Store
+from pstore._store import survey
 from pstore.errors import CaptureError
 from tests.store.features import INCREMENTAL, has
 from tests.store.ops import CHANGES, KINDS, Hand, change, create
@@ -254,11 +255,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--examples", type=int, default=500)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--nodes", type=int, help="objects in a record at most: few multiply what crosses from one to another")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--shrink", action="store_true", help="look for a smaller run that fails (takes minutes)")
     parser.add_argument("--lenient", action="store_true", help="a persist may write what has not changed")
     asked = parser.parse_args(arguments)
     Machine.strict = not asked.lenient
+    if asked.nodes:
+        survey._NODES = asked.nodes
     COUNTS.clear()
     start, failure = time.perf_counter(), None
     chosen = settings(

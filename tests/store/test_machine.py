@@ -9,6 +9,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from pstore._store import survey
 from tests.store import machine, ops, zoo
 from tests.store.portrait import Portrait, assert_same, difference
 
@@ -23,6 +24,12 @@ SHORT = settings(
 
 def test_random_changes_persists_and_reloads():
     run_state_machine_as_test(machine.Machine, settings=SHORT)
+
+
+@pytest.mark.parametrize("nodes", [1, 3])
+def test_random_changes_with_few_objects_in_a_record(nodes, monkeypatch):
+    monkeypatch.setattr(survey, "_NODES", nodes)
+    run_state_machine_as_test(machine.Machine, settings=settings(SHORT, max_examples=10))
 
 
 @pytest.mark.parametrize("light", [False, True])
