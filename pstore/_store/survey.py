@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from gc import get_referents
+from itertools import chain
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType
 from typing import Any
 
@@ -152,6 +153,7 @@ class Survey:
             self.heap.home.pop(number, None)
         for step in reversed(self._undo):
             step()
+        self._undo.clear()
 
     def finish(self) -> None:
         """What was surveyed is written: make it the state of the heap.  Nothing is held here any more."""
@@ -161,6 +163,8 @@ class Survey:
         self.heap.open = self._open
         self.heap.note_runs(self._runs)
         self._runs.clear()
+        self._undo.clear()  # its functions lead back here, and the collector may not come by for long
+        self._layout = Layout()
         self.reduced.clear()
         self.grew.clear()
         self.at = None
@@ -338,7 +342,7 @@ class Survey:
         keys, values = list(obj), list(obj.values())
         if 2 * len(obj) >= LONG and not self._need_hashes(keys):
             layout.watch.keyed.append(obj)
-            return self._take_long(obj, [part for pair in obj.items() for part in pair], Group.LONG_DICT)
+            return self._take_long(obj, list(chain.from_iterable(obj.items())), Group.LONG_DICT)
         layout.add(Group.DICT, None)
         layout.watch.see(obj)
         layout.watch.keyed.append(obj)
@@ -362,6 +366,8 @@ class Survey:
         return [len(runs), *runs]
 
     def _need_hashes(self, keys: list[Any]) -> bool:
+        if _ATOMS.issuperset(map(type, keys)):
+            return False
         before = self._is_late, self._late_for
         self._is_late, self._late_for = False, []
         self._hashed(keys)
