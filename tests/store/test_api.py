@@ -247,7 +247,7 @@ def test_a_detached_cycle_takes_no_space_after_a_pack(path):
         assert path.stat().st_size < 10_000
 
 
-@pytest.mark.xfail(strict=True, reason="what was in a container is not let go of: a page of clusters holds it, too")
+@pytest.mark.xfail(sys.version_info >= (3, 15), strict=True, reason="on 3.15 nothing is let go of before a collect")
 def test_the_objects_that_attach_keeps_are_let_go_of(path):
     with Store(path) as store:
         sayer = store.attach(Sayer("Hello"))
@@ -508,6 +508,24 @@ def test_a_store_of_the_past_is_to_look_at(path):
         store.persist()
 
 
+@pytest.mark.xfail(strict=True, reason="ZODB closes the connection of the past, and that has no transaction")
+def test_a_store_of_the_past_is_closed_with_its_store(path):
+    code = f"""
+        import pstore
+        from pstore.errors import StoreClosed
+        with pstore.Store({str(path)!r}) as store:
+            store.attach([1], "numbers")
+            past = store.at(store.persist())
+        try:
+            past.resolve("numbers")
+        except StoreClosed:
+            past.close()
+        else:
+            raise AssertionError("it is open")
+        """
+    run(code, path.parent)
+
+
 def test_pack_forgets_what_it_is_not_told_to_keep(path):
     with Store(path) as store:
         log = store.attach([], "log")
@@ -716,6 +734,28 @@ def test_each_asyncio_task_has_its_own(tmp_path):
         return await asyncio.gather(work("a"), work("b"))
 
     assert asyncio.run(main()) == [{"a": 2}, {"b": 2}]
+
+
+@pytest.mark.xfail(strict=True, reason="the token of the context variable is of another context, so it is not closed")
+def test_with_that_is_left_in_another_context(path):
+    """As an async generator is that one task begins and another ends."""
+
+    async def lifespan():
+        with Store(path) as store:
+            opened.append(store)
+            yield
+
+    async def main():
+        running = lifespan()
+        await asyncio.create_task(anext(running))
+        await asyncio.create_task(running.aclose())
+
+    opened = []
+    try:
+        asyncio.run(main())
+        assert opened[0].closed
+    finally:
+        opened[0].close()
 
 
 # ---------------------------------------------------------------- refusals
