@@ -250,8 +250,8 @@ class UnsupportedStorage(StoreError):
 
     def __str__(self) -> str:
         return (
-            f"{self.store}: {self.reason}; use the path of a file, 'memory:', 'sqlite:', 'postgresql:', 'mysql:', 'zeo:', "
-            "or hand over an open ZODB storage"
+            f"{self.store}: {self.reason}; use the path of a file, 'memory:', 'sqlite:', 'postgresql:', 'mysql:', "
+            "'zeo:', or hand over an open ZODB storage"
         )
 
 

@@ -9,9 +9,9 @@ in the shared keys, once for all instances.  Shared keys only grow.  Beside the 
 instance got its attributes.  Memory is only read, by way of `access`.
 
 Sources: ``Include/internal/pycore_dict.h`` (``_dictkeysobject``, ``_dictvalues``), ``pycore_object.h``
-(``_PyObject_ValuesPointer``, ``_PyObject_InlineValues``), ``Objects/typeobject.c`` (``PyHeapTypeObject``).  Where things
-are is checked at import against an instance whose attributes are known; if the check fails, every instance is said to
-have a ``__dict__``, which is slower and as right.
+(``_PyObject_ValuesPointer``, ``_PyObject_InlineValues``), ``Objects/typeobject.c`` (``PyHeapTypeObject``).  Where
+things are is checked at import against an instance whose attributes are known; if the check fails, every instance is
+said to have a ``__dict__``, which is slower and as right.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ _are_straight = _straight_embedded if _EMBEDDED else _straight_before
 
 def _shared_keys(cls: type) -> int | None:
     """Address of the shared keys: they stand in the type object right after its qualified name."""
-    size = type.__basicsize__
+    size: int = type.__basicsize__  # type: ignore[assignment]
     words = unpacker(size // _WORD)(memory, id(cls))
     qualname = id(cls.__qualname__)
     for index in range(len(words) - 2, 0, -1):

@@ -113,7 +113,7 @@ class Writer:
         memo = {id(obj): (place, obj) for place, obj in enumerate(known)}
         late = []
         for number, _, before in layout.late:
-            places = [memo[key][0] for key in before if key in memo]
+            places = sorted({memo[key][0] for key in before if key in memo})
             late.append((number, places))
         self._sections.clear()
         self._dump({}, (None if deps else layout.groups, foreign, deps, late, layout.simple, layout.alone))
@@ -158,7 +158,7 @@ class Writer:
         in_order = sorted(memo.values(), key=lambda entry: entry[0])
         walk = Walk((obj for _, obj in in_order), self._survey.reduced)
         body = walk.save(obj)
-        self._pickler.memo = {key: entry for key, entry in walk.memo.items()}
+        self._pickler.memo = dict(walk.memo)
         return pickle.PROTO + bytes((_PROTOCOL,)) + body
 
 
@@ -424,7 +424,8 @@ def _make_filler(cls: type, names: tuple[str, ...], kinds: Kinds) -> Filler:
         return lambda objects, flat, at: at
     if not all(_is_storable(cls, name, kinds) for name in names):
         return _slow_filler(names, kinds)
-    plain = cls.__setattr__ is object.__setattr__
+    setter: Any = cls.__setattr__
+    plain = setter is object.__setattr__
     columns = "".join(f", flat[at + {index}:end:{width}]" for index in range(width))
     values = "".join(f", v{index}" for index in range(width))
     stores = "; ".join(

@@ -146,4 +146,10 @@ def class_factory(policy: Policy | None) -> Callable[[Any, str, str], Any] | Non
 
 
 # what stands in every database of ours
-_OWN = frozenset({("pstore._store.records", "Record"), ("pstore._store.store", "Record"), ("persistent.mapping", "PersistentMapping")})
+_OWN = frozenset(
+    {
+        ("pstore._store.records", "Record"),
+        ("pstore._store.store", "Record"),
+        ("persistent.mapping", "PersistentMapping"),
+    }
+)

@@ -56,7 +56,7 @@ def addresses(items: list[Any]) -> bytes:
     if not items:
         return b""
     (start,) = _word(memory, id(items) + _LIST_ITEMS)
-    return memory[start : start + 8 * len(items)].tobytes()  # type: ignore[no-any-return]
+    return memory[start : start + 8 * len(items)].tobytes()
 
 
 class Watch:
@@ -142,8 +142,8 @@ class Cluster:
         "digest",
         "edges",
         "held",
-        "late",
         "keys",
+        "late",
         "nodes",
         "oid",
         "others",
@@ -228,7 +228,7 @@ class _Page:
         if not held:
             return bool(self._raw)
         (start,) = _word(memory, id(held) + _LIST_ITEMS)
-        return memory[start : start + 8 * len(held)].tobytes() != self._raw  # type: ignore[no-any-return]
+        return memory[start : start + 8 * len(held)].tobytes() != self._raw
 
 
 class Heap:

@@ -377,7 +377,7 @@ def unreadable(name: str, error: Exception) -> StoreError:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector from looking at all that there is while many objects are made, none of them garbage."""
+    """Keep the garbage collector from looking at everything while many objects are made, none of them garbage."""
     if not gc.isenabled():
         yield
         return

@@ -132,7 +132,7 @@ def by_value(cls: Any) -> bool:
 def _kind_of(cls: type) -> Kind:
     kind = Kind(cls, _code_of(cls))
     if kind.code in (INSTANCE, REDUCED):
-        kind.hashed_by_value = cls.__hash__ is not object.__hash__
+        kind.hashed_by_value = cls.__hash__ is not object.__hash__  # type: ignore[comparison-overlap]
         kind.dependent = bool(cls.__flags__ & _HEAP_TYPE) and by_value(cls)
     if kind.code == INSTANCE:
         kind.inline = inline_of(cls)
@@ -161,7 +161,8 @@ def _code_of(cls: type) -> int:
 def _is_plain(cls: type) -> bool:
     if not cls.__flags__ & _HEAP_TYPE or reducer_of[cls] is not None or cls in copyreg.dispatch_table:
         return False
-    if cls.__new__ is not object.__new__ or cls.__itemsize__ or isinstance(cls, enum.EnumMeta):
+    new: Any = cls.__new__
+    if new is not object.__new__ or cls.__itemsize__ or isinstance(cls, enum.EnumMeta):
         return False
     for base in cls.__mro__[:-1]:
         if not base.__flags__ & _HEAP_TYPE:
@@ -184,7 +185,6 @@ def _made_in_python(cls: type) -> bool:
 def _slots_of(cls: type) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
-        for name, value in vars(base).items():
-            if type(value) is _MEMBER and value.__objclass__ is base:
-                found[name] = value
+        own = vars(base).items()
+        found |= {name: value for name, value in own if type(value) is _MEMBER and value.__objclass__ is base}
     return found

@@ -16,9 +16,8 @@ __all__ = ["Group", "Layout"]
 class Group:
     """What a run of nodes in a body is.  Stored, so that the numbers never change."""
 
-    HOLE, LIST, DICT, SET, SHAPED, ATTRIBUTES, ADOPTING, MADE, VALUE, PERSISTENT, EPHEMERAL, LONG_LIST, LONG_DICT, RUN = (
-        range(14)
-    )
+    HOLE, LIST, DICT, SET, SHAPED, ATTRIBUTES, ADOPTING, MADE, VALUE, PERSISTENT = range(10)
+    EPHEMERAL, LONG_LIST, LONG_DICT, RUN = range(10, 14)
 
 
 class Layout:
@@ -31,11 +30,13 @@ class Layout:
         deps: id -> object: foreign nodes that are needed to make the nodes.
         foreign: id -> object: foreign nodes that are needed to fill them.
         simple: what to watch is the nodes, and the keys of those that are dicts; nothing is placed.
+        plain: besides, no instance has a ``__dict__`` or lacks attributes.
+        unordered: it has sets of objects.
         alone: 1: the cluster is for one node alone; 2: which is made when what it is made with is filled; see `loading`.
         edges, watch, placed: see `Cluster`.
     """
 
-    __slots__ = ("_names", "alone", "deps", "edges", "flat", "foreign", "groups", "late", "placed", "simple", "watch")
+    __slots__ = ("_names", "alone", "deps", "edges", "flat", "foreign", "groups", "late", "placed", "plain", "simple", "unordered", "watch")
 
     def __init__(self) -> None:
         self.groups: list[list[Any]] = []
@@ -44,6 +45,7 @@ class Layout:
         self.deps: dict[int, Any] = {}
         self.foreign: dict[int, Any] = {}
         self.simple = True
+        self.plain = self.unordered = False
         self.alone = 0
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.watch = Watch()

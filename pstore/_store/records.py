@@ -25,8 +25,8 @@ import zlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import zodbpickle.pickle as zodbpickle
 from persistent import Persistent
+from ZODB._compat import Unpickler
 from ZODB.Connection import Connection, TransactionMetaData
 from ZODB.DB import DB
 from ZODB.serialize import ObjectWriter
@@ -91,7 +91,7 @@ def encode(body: bytes, references: Iterable[bytes], cls: type = Record) -> byte
     return first + file.getvalue()
 
 
-class _Unpickler(zodbpickle.Unpickler):  # type: ignore[misc]  # zodbpickle has no types
+class _Unpickler(Unpickler):  # type: ignore[misc]  # ZODB has no types
     def persistent_load(self, reference: Any) -> Any:
         return reference
 
@@ -166,7 +166,7 @@ class Jar(Connection):  # type: ignore[misc]  # ZODB has no types
         """The Persistent object of that id."""
         obj = self._cache.get(oid)
         if obj is None:
-            obj = cls.__new__(cls)
+            obj: Any = cls.__new__(cls)  # type: ignore[call-overload]
             self._cache.new_ghost(oid, obj)
         return obj
 
@@ -211,7 +211,7 @@ class Jar(Connection):  # type: ignore[misc]  # ZODB has no types
 
     def forget(self) -> None:
         """Let all Persistent objects go; those asked for from now on are new ones."""
-        self._registered_objects = []
+        self._registered_objects: list[Any] = []
         self._resetCache()
 
     def register(self, obj: Any) -> None:
@@ -221,7 +221,7 @@ class Jar(Connection):  # type: ignore[misc]  # ZODB has no types
     @property
     def registered(self) -> list[Any]:
         """Persistent objects that have said so."""
-        return self._registered_objects  # type: ignore[no-any-return]
+        return self._registered_objects
 
     def write(self, records: Iterable[tuple[bytes, bytes, bytes]], note: str | None) -> bytes:
         """Commit records: (object id, id of the transaction that is replaced, data).  Gives the transaction id.
