@@ -17,11 +17,17 @@ from pstore._frames.names import by_name
 
 __all__ = ["FRAMES", "Reduced", "parts"]
 
+_STRINGS = frozenset((str, bytes))
 FRAMES = (GeneratorType, CoroutineType, AsyncGeneratorType)
 
 
 class Reduced:
     """A reduce value, taken apart.
+
+    Args:
+        obj: what is reduced.
+        same: string -> the one object that stands for all that are equal: which of them are the same object depends on
+            caches, and what is written must not.
 
     Attributes:
         value: function, arguments, state, items, pairs, setter; items and pairs as lists; None: stored by name.
@@ -30,7 +36,7 @@ class Reduced:
 
     __slots__ = ("obj", "owned", "value")
 
-    def __init__(self, obj: Any) -> None:
+    def __init__(self, obj: Any, same: dict[Any, Any]) -> None:
         self.obj = obj
         self.value: tuple[Any, ...] | None = None
         self.owned = False
@@ -47,6 +53,8 @@ class Reduced:
         if len(value) > 2 and value[2] is not None:
             self.owned = parts(value)[2][1] or value[2] is getattr(obj, "__dict__", None)
         function, arguments, state, items, pairs, setter = (*value, None, None, None, None)[:6]
+        if not _STRINGS.isdisjoint(map(type, arguments)):
+            arguments = tuple(same.setdefault(part, part) if type(part) in _STRINGS else part for part in arguments)
         items = None if items is None else list(items) or None
         pairs = None if pairs is None else list(pairs) or None
         self.value = function, arguments, state, items, pairs, setter

@@ -84,6 +84,7 @@ class Survey:
         self._new_oid, self._adopt = new_oid, adopt
         self._todo: list[Cluster] = []
         self._queued: set[Cluster] = set()
+        self._same: dict[Any, Any] = {}
         self._left: dict[Cluster, list[Any]] = {}
         self._undo: list[Callable[[], object]] = []
         self._added: list[int] = []
@@ -159,7 +160,7 @@ class Survey:
         """What was surveyed is written: make it the state of the heap.  Nothing is held here any more."""
         for cluster, layout in self.layouts.items():
             cluster.watch, cluster.placed = layout.watch, layout.placed
-            cluster.edges = None if layout.simple else layout.edges
+            cluster.edges = None if layout.plain else layout.edges
         self.heap.open = self._open
         self.heap.note_runs(self._runs)
         self._runs.clear()
@@ -315,12 +316,19 @@ class Survey:
         return len(objects)
 
     def _judge(self, cluster: Cluster, layout: Layout) -> None:
-        """Find out whether what to watch can be told from the nodes alone."""
-        watch = layout.watch
-        if layout.late or layout.placed or watch.opaque or watch.frames or watch.loose or cluster.dependent:
-            layout.simple = False
-        else:
-            layout.simple = all(group[0] <= Group.SHAPED or group[0] == Group.RUN for group in layout.groups)
+        """Find out whether what to watch can be told from the nodes alone.
+
+        What is written must not tell whether instances have a ``__dict__`` by now; how the nodes are watched does.
+        """
+        watch, sections = layout.watch, self._sections
+        layout.simple = not (layout.late or watch.opaque or watch.frames or cluster.dependent) and all(
+            group[0] <= Group.SHAPED or group[0] == Group.RUN for group in layout.groups
+        )
+        if layout.simple and layout.placed:
+            layout.simple = all(sections.get(id(value)) == _ITS_OWN for value in layout.placed)
+        layout.plain = layout.simple and not (layout.placed or watch.loose)
+        if layout.unordered:
+            layout.foreign = dict(sorted(layout.foreign.items(), key=self._place_of_entry))
 
     # each gives the state of a node: a list of values
 
@@ -381,7 +389,27 @@ class Survey:
         items = list(obj)
         self._values(items)
         self._hashed(items)
+        if not _ATOMS.issuperset(map(type, items)):
+            layout.unordered = True
+            items.sort(key=self._place_of)
         return [len(items), *items]
+
+    def _place_of(self, value: Any, depth: int = 3) -> tuple[Any, ...]:
+        """Orders members of sets by where they are stored: the addresses that order a set do not outlive the process."""
+        if type(value) in _ATOMS:
+            return 0, type(value).__name__, repr(value)
+        where = self.heap.home.get(id(value))
+        number = None if where is None else self.numbers(where).get(id(value))
+        if where is not None and number is not None:
+            return 1, where.oid, number
+        if type(value) is tuple and depth:
+            return 2, [self._place_of(part, depth - 1) for part in value]
+        if type(value) is frozenset and depth:
+            return 3, sorted(self._place_of(part, depth - 1) for part in value)
+        return 4, type(value).__qualname__
+
+    def _place_of_entry(self, entry: tuple[int, Any]) -> tuple[Any, ...]:
+        return self._place_of(entry[1])
 
     def _take_instance(self, obj: Any, kind: Kind) -> list[Any]:
         layout, watch = self._layout, self._layout.watch
@@ -507,7 +535,7 @@ class Survey:
     def _reduce(self, obj: Any) -> Reduced:
         reduced = self.reduced.get(id(obj))
         if reduced is None:
-            reduced = self.reduced[id(obj)] = Reduced(obj)
+            reduced = self.reduced[id(obj)] = Reduced(obj, self._same)
         return reduced
 
     def _take_reduced(self, obj: Any, kind: Kind) -> list[Any]:
