@@ -19,11 +19,12 @@ from __future__ import annotations
 import gc
 import struct
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from pstore._frames.access import memory, object_at, unpacker
 
-__all__ = ["Inline", "inline_of"]
+__all__ = ["Inline", "inline_of", "memory_of"]
 
 _MANAGED_DICT = 1 << 4
 _INLINE_VALUES = 1 << 2
@@ -41,6 +42,7 @@ _EMBEDDED = sys.version_info >= (3, 13)  # the values stand in the instance itse
 _VALUES = {(3, 11): -32, (3, 12): -24}.get(sys.version_info[:2], 0)
 _TAGGED = sys.version_info[:2] == (3, 12)  # the pointer to the values is one less, and so odd; else it is a dict
 _DICT = -24  # 3.13+: pointer to the dict, when there is one
+_PAGE = 12  # bits of an address within a page; what is there of a page is all there
 
 
 def _byte(address: int) -> int:
@@ -80,6 +82,30 @@ class Inline:
     def straight(self, objects: list[Any]) -> bool:
         """Whether each of the objects has all those names, got them in that order, and has no ``__dict__``."""
         return _are_straight(objects, self.basic, self.count())
+
+
+def memory_of(objects: Iterable[Any]) -> list[tuple[int, int]] | None:
+    """Where in memory instances are that have no ``__dict__``: (first, end) of ranges of whole pages, in order.
+
+    Whatever of theirs changes (attribute, class, a ``__dict__`` made) changes bytes there; so do other things.  The
+    ranges can be read for as long as the objects live.  None: their values are elsewhere (3.11, 3.12).
+    """
+    if not _EMBEDDED:
+        return None
+    pages: set[int] = set()
+    for obj in objects:
+        start = id(obj)
+        values = start + type(obj).__basicsize__
+        end = values + _WORD + (_WORD + 1) * _byte(values)
+        pages.update(range(start + _DICT >> _PAGE, (end >> _PAGE) + 1))
+    ranges: list[tuple[int, int]] = []
+    for page in sorted(pages):
+        first, end = page << _PAGE, page + 1 << _PAGE
+        if ranges and ranges[-1][1] == first:
+            ranges[-1] = ranges[-1][0], end
+        else:
+            ranges.append((first, end))
+    return ranges
 
 
 def _order_before(obj: Any, basic: int) -> bytes | None:

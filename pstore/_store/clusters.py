@@ -19,7 +19,8 @@ object's.  What that does not show is asked besides:
   the bytes are compared.
 
 The looks at most clusters are taken together, a *page* of some hundred objects at a time: that is the cost of a commit
-in which little has changed, 25 ns an object.
+in which little has changed, 25 ns an object.  Where the objects are instances without ``__dict__`` and their values are
+in them (3.13 and later), and not too many, it is done by an image of the memory that they are in, 3 ns an object.
 
 Not seen: an attribute that is deleted and set again to the same object, as the only change to the instance; only the
 order of ``vars()`` tells.
@@ -30,12 +31,14 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain
+from operator import is_
 from sys import getrefcount
 from typing import Any
 
 from persistent import Persistent
 
 from pstore._frames.access import memory, unpacker
+from pstore._frames.attributes import memory_of
 from pstore._frames.standing import standing
 from pstore._store.kinds import Kind, Kinds
 
@@ -46,6 +49,7 @@ SEPARATOR = (object(),)
 """Stands between objects whose referents are asked for together, so that what moves from one to the next is seen."""
 _PAGE = 512
 _BLOCK = 256
+_MANY = 200_000
 _IN_WATCH = 12  # more often than one object is ever held for being watched
 _LIST_ITEMS = 24  # offset of ob_item in a list object
 _get_referents = gc.get_referents
@@ -203,25 +207,54 @@ class _Page:
     Attributes:
         clusters: the clusters.
         room: how many objects may still join.
+
+    Where the objects are instances without ``__dict__``, and few, there is a faster look before: at an image of the
+    memory that they are in.  If that is as it was, so are they; if not, it says nothing, and is taken anew.
     """
 
-    __slots__ = ("_keyed", "_raw", "_watched", "clusters", "room")
+    __slots__ = ("_image", "_keyed", "_ranges", "_raw", "_watched", "clusters", "room")
 
     def __init__(self) -> None:
         self.clusters: list[Cluster] = []
         self.room = _PAGE
+        self._watched: tuple[Any, ...] = ()
+        self._ranges: list[tuple[int, int]] | None = None
+        self._image: list[bytes] | None = None
         self.rebuild()
 
     def rebuild(self) -> None:
         """The clusters are as they were settled."""
         clusters = self.clusters
-        self._watched = tuple(chain.from_iterable([cluster.watch.watched for cluster in clusters]))
+        watched = tuple(chain.from_iterable([cluster.watch.watched for cluster in clusters]))
         self._keyed = list(chain.from_iterable([cluster.watch.keyed for cluster in clusters]))
         seen = [(addresses(cluster.held), 8 * cluster.keys) for cluster in clusters]
         self._raw = b"".join([raw[:keys] for raw, keys in seen] + [raw[keys:] for raw, keys in seen])
+        self._image = None
+        if len(watched) != len(self._watched) or not all(map(is_, watched, self._watched)):
+            self._watched, self._ranges = watched, None
 
-    def changed(self) -> bool:
-        """Whether one of them has changed."""
+    def changed(self, with_image: bool) -> bool:
+        """Whether one of them has changed; `with_image`: an image may be taken."""
+        image = self._image
+        if image is not None and self._take_image() == image:
+            return False
+        changed = self._look()
+        if not changed and with_image:
+            if self._ranges is None:
+                self._ranges = self._find_ranges()
+            self._image = self._take_image() if self._ranges else None
+        return changed
+
+    def _take_image(self) -> list[bytes]:
+        return [memory[first:end].tobytes() for first, end in self._ranges or ()]
+
+    def _find_ranges(self) -> list[tuple[int, int]]:
+        plain = {kind.cls for cluster in self.clusters for kind in cluster.watch.classes}
+        if self._keyed or not plain.issuperset(map(type, self._watched)):
+            return []
+        return memory_of(self._watched) or []
+
+    def _look(self) -> bool:
         held = _get_referents(*self._watched)
         if self._keyed:
             held.extend(chain.from_iterable(self._keyed))
@@ -262,9 +295,10 @@ class Heap:
 
     def changed(self) -> list[Cluster]:
         """The clusters that have changed, and those that have to be stored to see."""
+        with_image = len(self.home) < _MANY  # it takes some 150 bytes an object
         found = [cluster for cluster in self._singles if cluster.watch.opaque or cluster.changed()]
         for page in self._pages:
-            if page.changed():
+            if page.changed(with_image):
                 found += [cluster for cluster in page.clusters if cluster.changed()]
         self._counted = {kind: kind.inline.count() for kind in self.shared if kind.inline is not None}
         grown = {kind for kind, count in self._counted.items() if count != self.shared[kind]}

@@ -166,7 +166,7 @@ class Jar(Connection):  # type: ignore[misc]  # ZODB has no types
         """The Persistent object of that id."""
         obj = self._cache.get(oid)
         if obj is None:
-            obj: Any = cls.__new__(cls)  # type: ignore[call-overload]
+            obj = cls.__new__(cls)  # type: ignore[call-overload]
             self._cache.new_ghost(oid, obj)
         return obj
 
