@@ -863,4 +863,4 @@ def bound_slots(kind: Kind, obj: Any) -> dict[str, Any]:
 
 
 def _names_of_slots(kind: Kind, obj: Any) -> tuple[str, ...]:
-    return tuple(bound_slots(kind, obj))
+    return tuple(bound_slots(kind, obj)) if type(obj) is kind.cls else ()
