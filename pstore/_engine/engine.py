@@ -305,7 +305,8 @@ class Engine:
     def _commit(self, note: str | None) -> bytes:
         self._loop.outbox.sweep()
         try:
-            tid = self._store.persist(note)
+            idle = not self._loop.has_ready()  # the next thing to do may be to wait
+            tid = self._store.persist_thoroughly(note) if idle else self._store.persist(note)
         except errors.CaptureError as error:
             self._refused = True
             refused = refuse_results(self._answered)
@@ -322,7 +323,6 @@ class Engine:
         return tid
 
     def _pause(self) -> None:
-        self._store.tidy()
         self._clock.pause(self._loop.next_deadline(), self._wait_for_news, busy=self._is_busy())
 
     def _wait_for_news(self, timeout: float | None) -> bool:

@@ -48,7 +48,6 @@ import io
 import keyword
 import pickle
 import struct
-import types
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
@@ -58,9 +57,9 @@ from pstore._store.kinds import PERSISTENT, Kinds
 from pstore._store.layout import Group, Layout
 from pstore._store.survey import Survey
 from pstore._store.walk import Walk
-from pstore.errors import CodeNotFound, FormatError, PstoreError, RebuildError
+from pstore.errors import FormatError
 
-__all__ = ["Reading", "Writer", "translated"]
+__all__ = ["Reading", "Writer"]
 
 _PROTOCOL = 5
 _LENGTH = struct.Struct("<I")
@@ -466,20 +465,3 @@ def _slow_filler(names: tuple[str, ...], kinds: Kinds) -> Filler:
         return at
 
     return fill
-
-
-def translated(error: Exception) -> PstoreError:
-    """What to raise for an error out of an unpickler."""
-    text = str(error)
-    if isinstance(error, PstoreError):
-        return error
-    if isinstance(error, ModuleNotFoundError):
-        return CodeNotFound("what the bytes name", text)
-    if isinstance(error, AttributeError):
-        if isinstance(error.obj, types.ModuleType) or text.startswith("Can't"):
-            return CodeNotFound("what the bytes name", text)
-    elif isinstance(
-        error, pickle.UnpicklingError | EOFError | IndexError | KeyError | UnicodeDecodeError | OverflowError
-    ):
-        return FormatError(f"damaged or cut short: {text or type(error).__name__}")
-    return RebuildError(f"{type(error).__name__}: {text}")

@@ -139,7 +139,7 @@ def loads(
     except PstoreError:
         raise
     except Exception as error:
-        raise _translated(error) from error
+        raise translated(error) from error
     finally:
         end_of_load(failed)
 
@@ -159,7 +159,7 @@ def loads_under(policy: Policy | None, data: bytes | bytearray | memoryview) -> 
     except PstoreError:
         raise
     except Exception as error:
-        raise _translated(error) from error
+        raise translated(error) from error
     finally:
         end_of_load(failed)
 
@@ -167,7 +167,7 @@ def loads_under(policy: Policy | None, data: bytes | bytearray | memoryview) -> 
 _DAMAGED = (pickle.UnpicklingError, EOFError, IndexError, KeyError, UnicodeDecodeError, OverflowError)
 
 
-def _translated(error: Exception) -> RebuildError:
+def translated(error: Exception) -> RebuildError:
     """What to raise for what came out of an unpickler."""
     if isinstance(error, ModuleNotFoundError):
         return CodeNotFound(f"module {error.name}", str(error))

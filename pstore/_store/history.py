@@ -62,6 +62,8 @@ def tid_of(storage_or_db: Any, when: bytes | datetime) -> bytes:
         ValueError: a time without a time zone.
     """
     storage = _storage(storage_or_db)
+    if not isinstance(when, bytes | datetime):
+        raise TypeError(f"a state is asked for by transaction id or datetime, not by {when!r}")
     if not isinstance(when, bytes) and when.tzinfo is None:
         raise ValueError(f"{when!r} could be any time: give it a time zone, datetime.now(UTC) for instance")
     for found in _transactions(storage):

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from persistent import Persistent
-from ZODB.POSException import ConflictError, StorageError
+from ZODB.POSException import ConflictError, POSKeyError, ReadConflictError, StorageError
 
 from pstore._frames.gates import is_shared
 from pstore._frames.policy import Policy
@@ -33,6 +33,7 @@ from pstore._store.survey import Survey
 from pstore.errors import (
     ModuleStateError,
     ModuleStateWarning,
+    NoSuchState,
     NotAStore,
     PstoreBug,
     PstoreError,
@@ -83,7 +84,7 @@ class Keeper:
     ) -> None:
         self.name, self._jar, self._policy, self._past = name, jar, policy, past
         self._strict_globals, self._read_only = strict_globals, read_only
-        self.failed = False
+        self.failed = self._busy = False
         self._adopted: list[Any] = []
         self._heap = Heap()
         self._loader = self._new_loader(self._heap)
@@ -92,12 +93,20 @@ class Keeper:
 
     # ------------------------------------------------------------ committing
 
-    def persist(self, note: str | None) -> bytes:
-        """Commit what has changed, if anything has; see `Store.persist`."""
-        with _no_collection():
-            return self._persist(note)
+    def persist(self, note: str | None, *, thorough: bool = False) -> bytes:
+        """Commit what has changed, if anything has; see `Store.persist`.  `thorough`: there is time to tidy up, too."""
+        if self._busy:
+            raise StoreError(
+                self.name, "persist was called by what it is storing (a __getstate__ or __reduce__ method)"
+            )
+        self._busy = True
+        try:
+            with _no_collection():
+                return self._persist(note, thorough)
+        finally:
+            self._busy = False
 
-    def _persist(self, note: str | None) -> bytes:
+    def _persist(self, note: str | None, thorough: bool) -> bytes:
         heap = self._heap
         changed = heap.changed()
         changed += self._registered(changed)
@@ -123,8 +132,28 @@ class Keeper:
             raise
         if bodies:
             self._commit(survey, bodies, note)
-        self._settle(survey, bodies)
+        self._settle(survey)
+        if heap.suspects > _SUSPECTS + len(heap.home) or (thorough and heap.suspects and len(heap.home) < _SUSPECTS):
+            self._collect()
         return self.tid
+
+    def compact(self) -> None:
+        """Write those records again that have objects in them which have gone; without what has changed meanwhile."""
+        shrunk = [cluster for cluster in self._heap.shrunk if not (cluster.watch.opaque or cluster.changed())]
+        if not shrunk or self._busy:
+            return
+        survey = Survey(self._heap, self._jar.new_oid, self._adopt)
+        self._adopted = []
+        try:
+            survey.run(shrunk)
+            bodies = self._bodies(survey)
+        except BaseException:
+            self._take_back(survey)
+            raise
+        if bodies:
+            self._commit(survey, bodies, "compact")
+        survey.finish()
+        self._sweep(self._heap.settle(survey.layouts))
 
     def _registered(self, known: Iterable[Cluster]) -> list[Cluster]:
         """The clusters of the Persistent objects that say that they have changed."""
@@ -182,6 +211,7 @@ class Keeper:
             raise self._not_committed(error) from error
         for cluster, _, digest in bodies:
             cluster.serial, cluster.digest = self.tid, digest
+            self._heap.shrunk.pop(cluster, None)
             if cluster.nodes and isinstance(cluster.nodes[0], Persistent):
                 self._jar.stored(cluster.nodes[0], self.tid)
         self._jar.refresh()
@@ -196,7 +226,7 @@ class Keeper:
             return StoreNotWritten(self.name, text)
         return error
 
-    def _settle(self, survey: Survey, bodies: list[Any]) -> None:
+    def _settle(self, survey: Survey) -> None:
         """What is now, is what is stored."""
         heap = self._heap
         del self._jar.registered[:]
@@ -205,14 +235,31 @@ class Keeper:
         heap.incomplete = False
         lost = heap.settle(survey.layouts)
         self._sweep(lost)
-        if heap.suspects > _SUSPECTS + len(heap.home):
-            self.collect()
 
     def collect(self) -> int:
         """Let go of what was stored and can no longer be reached, in cycles, too; gives how many objects.
 
-        It is done from time to time: it costs a microsecond for each object that is loaded.
+        Nothing is done while there are changes that were not committed: what they lead to is not known.
         """
+        if self._is_changed():
+            return 0
+        return self._collect()
+
+    def _is_changed(self) -> bool:
+        changed = self._heap.changed()
+        if not changed and not self._jar.registered:
+            return False
+        survey = Survey(self._heap, self._jar.new_oid, self._adopt)
+        self._adopted = []
+        try:
+            survey.run(changed)
+            return bool(self._bodies(survey)) or bool(self._jar.registered)
+        except Exception:
+            return True
+        finally:
+            self._take_back(survey)
+
+    def _collect(self) -> int:
         if self._heap.incomplete:
             return 0
         nodes = self._heap.unreachable(self.top)
@@ -226,11 +273,6 @@ class Keeper:
     def _sweep(self, lost: list[Any]) -> None:
         while lost:
             lost += self._look_again(self._heap.sweep(lost))
-
-    def tidy(self) -> None:
-        """What there is time for when nothing else is to be done: `collect`, if that takes but a moment."""
-        if self._heap.suspects and len(self._heap.home) < _SUSPECTS:
-            self.collect()
 
     def _look_again(self, clusters: list[Cluster]) -> list[Any]:
         """Nodes of these clusters have gone: find out what to watch now.  Nothing is written for that."""
@@ -325,7 +367,13 @@ class Keeper:
         return names[_KEY][0] if names else None
 
     def _read(self, oid: bytes) -> Loaded:
-        data, serial = self._jar.read(oid)
+        try:
+            data, serial = self._jar.read(oid)
+        except (POSKeyError, ReadConflictError) as error:
+            number = int.from_bytes(oid, "big")
+            if self._past is not None:
+                raise NoSuchState(self.name, f"object {number:,} of then was packed away meanwhile") from error
+            raise StoreCorrupt(self.name, f"the record of object {number:,} is missing") from error
         version, body, references = decode(data)
         if version != RECORD_FORMAT:
             raise ValueError(f"a record of format {version} is among those of format {RECORD_FORMAT}")

@@ -19,11 +19,12 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from pstore._frames import end_of_load, start_of_load
-from pstore._store.body import Reading, translated
+from pstore._store.body import Reading
 from pstore._store.clusters import Cluster, Heap, Watch
+from pstore._store.graph import translated
 from pstore._store.kinds import INSTANCE
 from pstore._store.layout import Group
-from pstore.errors import RebuildError
+from pstore.errors import PstoreError, RebuildError
 
 __all__ = ["Loader"]
 
@@ -91,11 +92,10 @@ class Loader:
             load.run()
             failed = False
             return load.enter()
+        except (PstoreError, MemoryError):
+            raise
         except Exception as error:
-            raised = translated(error)
-            if raised is error:
-                raise
-            raise raised from error
+            raise translated(error) from error
         finally:
             end_of_load(failed)
 

@@ -31,15 +31,16 @@ class Reduced:
 
     Attributes:
         value: function, arguments, state, items, pairs, setter; items and pairs as lists; None: stored by name.
-        owned: the state is held by this value alone, or is the ``__dict__`` of the object.
+        owned: the state is held by this value alone.
+        fresh: the tuple of arguments is.
     """
 
-    __slots__ = ("obj", "owned", "value")
+    __slots__ = ("fresh", "obj", "owned", "value")
 
     def __init__(self, obj: Any, same: dict[Any, Any]) -> None:
         self.obj = obj
         self.value: tuple[Any, ...] | None = None
-        self.owned = False
+        self.owned = self.fresh = False
         getattr(obj, "__dict__", None)  # some say whether there is one yet, which looking at them must not change
         reducer = reduce_in_two_phases if type(obj) in FRAMES else reducer_of[type(obj)]
         value = reducer(obj) if reducer is not None else NotImplemented
@@ -50,8 +51,10 @@ class Reduced:
             value = by_table(obj) if by_table is not None else obj.__reduce_ex__(5)
         if isinstance(value, str) or value[0] is by_name:
             return
-        if len(value) > 2 and value[2] is not None:
-            self.owned = parts(value)[2][1] or value[2] is getattr(obj, "__dict__", None)
+        counted = parts(value)
+        self.fresh = counted[1][1]
+        self.owned = len(counted) > 2 and counted[2][1]
+        del counted
         function, arguments, state, items, pairs, setter = (*value, None, None, None, None)[:6]
         if not _STRINGS.isdisjoint(map(type, arguments)):
             arguments = tuple(same.setdefault(part, part) if type(part) in _STRINGS else part for part in arguments)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar, Token
 from datetime import datetime, timedelta
@@ -34,7 +35,7 @@ from pstore._store.history import Transaction
 from pstore._store.keeper import Keeper, unreadable
 from pstore._store.records import RECORD_FORMAT, Database, Jar, Record
 from pstore._store.storages import open_storage, shown
-from pstore.errors import NotAStore, PstoreError, StoreClosed, StoreError, StoreReadOnly, UnknownRoot
+from pstore.errors import CaptureError, NotAStore, PstoreError, StoreClosed, StoreError, StoreReadOnly, UnknownRoot
 
 __all__ = ["RECORD_FORMAT", "Record", "Store"]
 
@@ -44,6 +45,7 @@ current: ContextVar[Store | None] = ContextVar("pstore_store", default=None)
 """The store of the innermost ``with`` block; what `pstore.attach` and `pstore.persist` act on."""
 
 _ATTACHED = "attached"
+_NOTE = 60_000  # bytes; FileStorage has room for 65,535, in all
 
 
 class Store:
@@ -69,9 +71,6 @@ class Store:
     Raises: see `open_storage`; also StoreCorrupt, NotAllowed, and RebuildError when what is stored cannot be brought
         back.
     """
-
-    root: dict[str, Any]
-    parts: dict[str, Any]
 
     def __init__(
         self,
@@ -105,7 +104,8 @@ class Store:
         self._read_only = read_only
         self._closed = False
         self._tokens: list[Token[Any]] = []
-        self.root, self.parts = {}, {}
+        self._pasts: weakref.WeakSet[Store] = weakref.WeakSet()
+        self._top: list[Any] = [{}, {}]
         try:
             self._jar: Jar = db.open(TransactionManager(explicit=True), at=past)
         except BaseException:
@@ -121,6 +121,18 @@ class Store:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def root(self) -> dict[str, Any]:
+        """The named objects."""
+        root: dict[str, Any] = self._top[1]
+        return root
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What the layers above keep."""
+        parts: dict[str, Any] = self._top[0]
+        return parts
 
     @property
     def closed(self) -> bool:
@@ -215,19 +227,23 @@ class Store:
         self._check_open()
         if self._read_only:
             raise StoreReadOnly(self.name)
+        if note is not None and len(note.encode()) > _NOTE:
+            raise ValueError(f"a note has at most {_NOTE:,} bytes; what is longer belongs into the graph")
         return self._keeper.persist(note)
 
     def collect(self) -> int:
         """Let go of what was stored and can no longer be reached, in cycles, too; gives how many objects.
 
-        The store does so by itself, from time to time: it costs a microsecond for each object that is loaded.
+        The store does so by itself, from time to time: it costs a microsecond for each object that is loaded.  Nothing
+        is done while there are changes that were not persisted.
         """
         self._check_open()
         return self._keeper.collect()
 
-    def tidy(self) -> None:
-        """Do what there is time for when nothing else is to be done."""
-        self._keeper.tidy()
+    def persist_thoroughly(self, note: str | None = None) -> bytes:
+        """As `persist`, when there is time to let go of what cannot be reached; for the engine, before it waits."""
+        self._check_open()
+        return self._keeper.persist(note, thorough=True)
 
     # ------------------------------------------------------------ going back, closing
 
@@ -240,8 +256,10 @@ class Store:
     def close(self) -> None:
         """Close the database.  What was not persisted is lost; nothing of it is run.  Calling it twice does no harm."""
         if not self._closed:
+            for past in list(self._pasts):
+                past.close()
             self._closed = True
-            abandon(self.root, self.parts)
+            abandon(*self._top)
             self._jar.activate = None
             self._jar.close()
             if self._past is None:
@@ -252,8 +270,12 @@ class Store:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        current.reset(self._tokens.pop())
-        self.close()
+        try:
+            current.reset(self._tokens.pop())
+        except ValueError:
+            pass  # the block was left in another context than it was entered in, where another store is current
+        finally:
+            self.close()
 
     # ------------------------------------------------------------ the past
 
@@ -283,6 +305,7 @@ class Store:
         past = Store.__new__(Store)
         past.name = f"{self.name} at {tid.hex()}"
         past._begin(self._db, self._policy, tid, read_only=True)
+        self._pasts.add(past)
         return past
 
     def pack(self, keep: datetime | timedelta | bytes | None = None) -> None:
@@ -298,7 +321,13 @@ class Store:
         self._check_open()
         if self._read_only:
             raise StoreReadOnly(self.name)
+        self._keeper.compact()
         history.pack(self._db, keep)
+
+    def __reduce__(self) -> Any:
+        raise CaptureError(
+            "cannot store a Store: it belongs to the process; hand on what is in it (store.root['name'])"
+        )
 
     def __repr__(self) -> str:
         return f"<pstore.Store {self.name}{' closed' if self.closed else ''}>"
@@ -310,9 +339,8 @@ class Store:
             raise StoreError(self.name, "an earlier commit failed half-way; close the store and open it again")
 
     def _load(self) -> None:
-        old = self._keeper.load()
-        abandon(*old)
-        self.parts, self.root = self._keeper.top
+        abandon(*self._keeper.load())
+        self._top = self._keeper.top
 
 
 def _name_of(uri_or_storage: Any) -> str:

@@ -549,7 +549,7 @@ class Survey:
         function, arguments, *rest = reduced.value
         self._watch_reduced(obj, kind, reduced)
         if self._cluster.dependent or self._cluster.solo:
-            self._for_making((function, False), (arguments, True))
+            self._for_making((function, False), *self._arguments_of(reduced))
             if isinstance(obj, type):
                 self._made_late = False
             elif self._cluster.solo and self._looks_at_arguments(obj, kind, arguments):
@@ -570,11 +570,21 @@ class Survey:
         _, _, state, items, pairs, setter = reduced.value
         self._pending += ((items, True), (pairs, True), (setter, False))
         own = getattr(reduced.obj, "__dict__", None)
-        if own is not None and reduced.owned and type(state) is tuple:
-            # its attributes are copied into the __dict__ that it has: that dict is part of the state
-            self._pending += ((part, owned or part is own) for part, owned in parts(state))
+        if type(state) is tuple and reduced.owned:
+            parts_of_state = parts(state)
         else:
-            self._pending.append((state, reduced.owned))
+            parts_of_state = [(state, reduced.owned)]
+        for part, owned in parts_of_state:
+            if part is own and own is not None:  # copied into the __dict__ that it has: that dict is part of the state
+                self._pending += ((item, False) for pair in own.items() for item in pair)
+            else:
+                self._pending.append((part, owned))
+
+    def _arguments_of(self, reduced: Reduced) -> list[tuple[Any, bool]]:
+        """The arguments, each with whether only the reduce value holds it."""
+        assert reduced.value is not None
+        arguments = reduced.value[1]
+        return parts(arguments) if reduced.fresh else [(part, False) for part in arguments]
 
     def _take_container(self, obj: Any, container: Any) -> list[Any]:
         watch = self._layout.watch
@@ -659,7 +669,7 @@ class Survey:
         if reduced.value is not None:
             self._layout.watch.opaque = True
             self._is_late = self._looks_inside = True
-            self._pending += ((reduced.value[0], False), (reduced.value[1], True))
+            self._pending += ((reduced.value[0], False), *self._arguments_of(reduced))
             self._note_state(reduced)
 
     def _values(self, values: Iterable[Any]) -> None:
@@ -783,7 +793,7 @@ class Survey:
             self._watch_reduced(value, kind, reduced)
             if not kind.immutable and not isinstance(value, _SEEN_WHOLE):
                 self._is_late = self._looks_inside = True
-            self._pending += ((function, False), (arguments, True))
+            self._pending += ((function, False), *self._arguments_of(reduced))
             self._note_state(reduced)
             if kind.hashed_by_value and isinstance(value, frozenset):
                 self._hashed(list(frozenset.__iter__(value)))

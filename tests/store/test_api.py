@@ -229,9 +229,6 @@ def test_detaching_an_object_takes_all_its_names(path):
             store.resolve(Sayer)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="pack does not collect, and collect does not write: the cycle stays in its record"
-)
 def test_a_detached_cycle_takes_no_space_after_a_pack(path):
     with Store(path) as store:
         ring = {"data": "x" * 100_000}
@@ -247,7 +244,6 @@ def test_a_detached_cycle_takes_no_space_after_a_pack(path):
         assert path.stat().st_size < 10_000
 
 
-@pytest.mark.xfail(sys.version_info >= (3, 15), strict=True, reason="on 3.15 nothing is let go of before a collect")
 def test_the_objects_that_attach_keeps_are_let_go_of(path):
     with Store(path) as store:
         sayer = store.attach(Sayer("Hello"))
@@ -259,7 +255,6 @@ def test_the_objects_that_attach_keeps_are_let_go_of(path):
         assert seen() is None
 
 
-@pytest.mark.xfail(strict=True, reason="collect takes what has changed in the clusters that lost something for stored")
 def test_collect_forgets_no_change(path):
     with Store(path) as store:
         ring = store.attach([], "ring")
@@ -508,7 +503,6 @@ def test_a_store_of_the_past_is_to_look_at(path):
         store.persist()
 
 
-@pytest.mark.xfail(strict=True, reason="ZODB closes the connection of the past, and that has no transaction")
 def test_a_store_of_the_past_is_closed_with_its_store(path):
     code = f"""
         import pstore
@@ -736,7 +730,6 @@ def test_each_asyncio_task_has_its_own(tmp_path):
     assert asyncio.run(main()) == [{"a": 2}, {"b": 2}]
 
 
-@pytest.mark.xfail(strict=True, reason="the token of the context variable is of another context, so it is not closed")
 def test_with_that_is_left_in_another_context(path):
     """As an async generator is that one task begins and another ends."""
 
@@ -948,7 +941,6 @@ def test_a_class_renamed_between_two_processes(shop, opening, split):
     run(code, shop)
 
 
-@pytest.mark.xfail(strict=True, reason="the error has neither the name of the class nor the line to write")
 @openings
 def test_a_renamed_class_without_renames_is_not_found(shop, opening):
     verb, name, _ = OPENINGS[opening]
