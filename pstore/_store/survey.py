@@ -514,7 +514,8 @@ class Survey:
         recipe = recipes[id(obj)]
         self._layout.simple = False
         self._layout.add(Group.EPHEMERAL, (recipe.function, recipe.arguments, recipe.keywords))
-        self._for_making((recipe.function, False), (recipe.arguments, True), (recipe.keywords, True))
+        made_with = (recipe.function, *recipe.arguments, *recipe.keywords.values())
+        self._for_making(*((part, False) for part in made_with))
         if self._layout.deps:
             raise UnsupportedValue(
                 f"{type(obj).__module__}.{type(obj).__qualname__}",

@@ -158,6 +158,15 @@ def what_reduces_to_arguments_and_a_state():
 
 
 @case
+def containers_that_only_an_attribute_holds():
+    """The attributes of what reduces are not made anew each time, though nothing else holds their values."""
+    table, group, error, call = zoo.Table(), zoo.Group(), zoo.Trouble(), functools.partial(zoo.same)
+    for one in (table, group, error, call):
+        one.a, one.b = {"k": [1]}, ([2],)
+    return [table, group, error, call, many(lambda n: plain(a=call, b=error))]
+
+
+@case
 def more_than_one_empty_frozenset():
     return [frozenset(), {"k": frozenset()}, many(lambda n: plain(a=frozenset()), 5)]
 
