@@ -32,11 +32,25 @@ class Layout:
         simple: what to watch is the nodes, and the keys of those that are dicts; nothing is placed.
         plain: besides, no instance has a ``__dict__`` or lacks attributes.
         unordered: it has sets of objects.
-        alone: 1: the cluster is for one node alone; 2: which is made when what it is made with is filled; see `loading`.
+        alone: 1: the cluster is for one node alone; 2: that one is made when what it is made with is filled.
         edges, watch, placed: see `Cluster`.
     """
 
-    __slots__ = ("_names", "alone", "deps", "edges", "flat", "foreign", "groups", "late", "placed", "plain", "simple", "unordered", "watch")
+    __slots__ = (
+        "_names",
+        "alone",
+        "deps",
+        "edges",
+        "flat",
+        "foreign",
+        "groups",
+        "late",
+        "placed",
+        "plain",
+        "simple",
+        "unordered",
+        "watch",
+    )
 
     def __init__(self) -> None:
         self.groups: list[list[Any]] = []

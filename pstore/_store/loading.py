@@ -22,7 +22,6 @@ from pstore._frames import end_of_load, start_of_load
 from pstore._store.body import Reading
 from pstore._store.clusters import Cluster, Heap, Watch
 from pstore._store.graph import translated
-from pstore._store.kinds import INSTANCE
 from pstore._store.layout import Group
 from pstore.errors import PstoreError, RebuildError
 

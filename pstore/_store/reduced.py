@@ -79,7 +79,8 @@ _ONLY_THERE = 0
 
 def _count_one() -> int:
     fresh: list[list[int]] = [[]]
-    return [(item, getrefcount(item)) for item in fresh][0][1]
+    counted = [(item, getrefcount(item)) for item in fresh]
+    return counted[0][1]
 
 
 _ONLY_THERE = _count_one()

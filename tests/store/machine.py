@@ -40,7 +40,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from pstore import Store
-from pstore._store import survey
+from pstore._store import cutting
 from pstore.errors import CaptureError
 from tests.store.features import INCREMENTAL, has
 from tests.store.ops import CHANGES, KINDS, Hand, change, create
@@ -262,7 +262,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     Machine.strict = not asked.lenient
     if asked.nodes:
-        survey._NODES = asked.nodes
+        cutting._NODES = asked.nodes
     COUNTS.clear()
     start, failure = time.perf_counter(), None
     chosen = settings(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pstore import Store
-from pstore._store import survey
+from pstore._store import cutting
 from tests.store import zoo
 from tests.store.portrait import Portrait, assert_same
 
@@ -182,7 +182,7 @@ def deep_tuples_with_shared_levels():
 @pytest.mark.parametrize("nodes", [1, 2, 48])
 @pytest.mark.parametrize("name", CASES)
 def test_it_comes_back_as_it_was(name, nodes, tmp_path, monkeypatch):
-    monkeypatch.setattr(survey, "_NODES", nodes)
+    monkeypatch.setattr(cutting, "_NODES", nodes)
     graph = CASES[name]()
     with Store(tmp_path / "graph.fs") as store:
         store.root["graph"] = graph

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from pstore._store import survey
+from pstore._store import cutting
 from tests.store import machine, ops, zoo
 from tests.store.portrait import Portrait, assert_same, difference
 
@@ -28,7 +28,7 @@ def test_random_changes_persists_and_reloads():
 
 @pytest.mark.parametrize("nodes", [1, 3])
 def test_random_changes_with_few_objects_in_a_record(nodes, monkeypatch):
-    monkeypatch.setattr(survey, "_NODES", nodes)
+    monkeypatch.setattr(cutting, "_NODES", nodes)
     run_state_machine_as_test(machine.Machine, settings=settings(SHORT, max_examples=10))
 
 
