@@ -204,8 +204,20 @@ def system_random() -> Any:
 
 
 def _reduce_random(obj: Any) -> Any:
-    # the generator behind random.random(): its bound methods are met as functions of the module
-    return (names.by_name, ("random", "_inst")) if obj is random._inst else NotImplemented
+    if obj is random._inst:
+        # the generator behind random.random(): its bound methods are met as functions of the module
+        return names.by_name, ("random", "_inst")
+    own = {name: value for name, value in vars(obj).items() if name != "gauss_next"}
+    if not own:
+        return NotImplemented
+    return random.Random, (), (obj.getstate(), own), None, None, set_random  # pickle would drop the attributes
+
+
+@stored
+def set_random(obj: random.Random, state: tuple[Any, dict[str, Any]]) -> None:
+    """Second phase of a Random with attributes of its own."""
+    obj.setstate(state[0])
+    vars(obj).update(state[1])
 
 
 def _reduce_system_random(obj: Any) -> Any:

@@ -17,6 +17,7 @@ import array
 import collections
 import contextvars
 import itertools
+import random
 import re
 import sys
 import types
@@ -79,6 +80,7 @@ _FIRST: dict[str, tuple[type, ...]] = {
     "pattern_scanner": (re.Pattern,),
     "set_cell": (types.CellType,),
     "set_exception": (BaseException,),
+    "set_random": (random.Random,),
     "set_exception_by": (BaseException,),
     "tee_iterator": (sharing._tee,),
 }

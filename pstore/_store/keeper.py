@@ -410,7 +410,9 @@ class Keeper:
     def _activate(self, obj: Any) -> None:
         """A Persistent object is used for the first time."""
         oid = bytes(obj._p_oid)
-        self._heap.clusters.pop(oid, None)
+        known = self._heap.clusters.get(oid)
+        if known is not None:
+            self._heap.drop(list(known.living()))
         self._load_record(oid, obj)
         obj._p_serial = self._heap.clusters[oid].serial
 
