@@ -102,6 +102,13 @@ class Watch:
         self.watched.append(obj)
         self.watched.append(SEPARATOR)
 
+    def keep(self, nodes: set[int]) -> None:
+        """Watch no nodes but these (ids), and what is watched besides nodes; until it is found out what to watch."""
+        kept = [obj for obj in self.watched if id(obj) in nodes]
+        self.watched, self.keyed = kept, [obj for obj in self.keyed if id(obj) in nodes]
+        self.frames = [obj for obj in self.frames if id(obj) in nodes]
+        self.loose = [(look, obj) for look, obj in self.loose if id(obj) in nodes]
+
     @property
     def fits_page(self) -> bool:
         """Whether all is seen from referents and keys."""
@@ -400,6 +407,12 @@ class Heap:
         return self._without_empty(stale)
 
     def _without_empty(self, stale: dict[Cluster, None]) -> list[Cluster]:
+        for (
+            cluster
+        ) in stale:  # what has gone is not to be held for being watched, or weak references would still see it
+            cluster.watch.keep(set(map(id, cluster.living())))
+            if cluster.page is not None:
+                cluster.page.rebuild()
         for cluster in list(stale):
             if not any(True for _ in cluster.living()):
                 self._forget(cluster)

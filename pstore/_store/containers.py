@@ -15,7 +15,7 @@ from typing import Any
 
 from pstore._frames.stored import stored
 
-__all__ = ["CONTAINERS", "Container", "keys_of_subclass"]
+__all__ = ["CONTAINERS", "Container", "Values", "keys_of_subclass"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,22 @@ def _pairs(obj: dict[Any, Any]) -> tuple[list[Any], list[Any]]:
 def _pairs_and_attributes(obj: dict[Any, Any]) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
     own = vars(obj)
     return *_pairs(obj), list(own), list(own.values())
+
+
+class Values:
+    """The values of a dict; equal to those that are the very same objects, in the same order."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, obj: dict[Any, Any]) -> None:
+        self.values = list(obj.values())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Values) or len(self.values) != len(other.values):
+            return False
+        return all(map(is_, self.values, other.values))
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class _Attributes:

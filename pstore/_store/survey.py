@@ -18,7 +18,7 @@ from typing import Any
 
 from pstore._frames.stored import stored
 from pstore._store.clusters import Cluster
-from pstore._store.containers import CONTAINERS
+from pstore._store.containers import CONTAINERS, Values
 from pstore._store.cutting import ATOMS, ITS_OWN, STATES, Cutting, id_of_dict
 from pstore._store.ephemeral import recipes
 from pstore._store.kinds import DICT, INSTANCE, LIST, PERSISTENT, PLACED, REDUCED, SET, Kind
@@ -146,6 +146,8 @@ class Survey(Cutting):
         layout.add(Group.DICT, None)
         layout.watch.see(obj)
         layout.watch.keyed.append(obj)
+        if len(get_referents(obj)) < len(obj):  # the __dict__ of an instance that has the values itself (3.13+)
+            layout.watch.loose.append((Values, obj))
         self._values(keys)
         if len(values) < _MANY or not self._many(values):
             self._values(values)
