@@ -305,8 +305,8 @@ class Engine:
     def _commit(self, note: str | None) -> bytes:
         self._loop.outbox.sweep()
         try:
-            idle = not self._loop.has_ready()  # the next thing to do may be to wait
-            tid = self._store.persist_thoroughly(note) if idle else self._store.persist(note)
+            self._store.thorough = not self._loop.has_ready()  # the next thing to do may be to wait
+            tid = self._store.persist(note)
         except errors.CaptureError as error:
             self._refused = True
             refused = refuse_results(self._answered)

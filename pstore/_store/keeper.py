@@ -14,7 +14,7 @@ from __future__ import annotations
 import gc
 import itertools
 import pickle
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -121,6 +121,10 @@ class Keeper:
             for layout in survey.layouts.values():
                 module_state.watch(layout.watch.frames, strict=self._strict_globals)
             bodies = self._bodies(survey)
+            if bodies and heap.shrunk:
+                # a node that has gone still stands in these records, and may lead to what is written away now
+                survey.run([cluster for cluster in heap.shrunk if cluster not in survey.layouts])
+                bodies = self._bodies(survey, set(heap.shrunk))
         except (ModuleStateError, ModuleStateWarning):
             self._take_back(survey)
             raise
@@ -138,15 +142,15 @@ class Keeper:
         return self.tid
 
     def compact(self) -> None:
-        """Write those records again that have objects in them which have gone; without what has changed meanwhile."""
-        shrunk = [cluster for cluster in self._heap.shrunk if not (cluster.watch.opaque or cluster.changed())]
-        if not shrunk or self._busy:
+        """Write all records again that have objects in them which have gone, unless there are other changes."""
+        shrunk = list(self._heap.shrunk)
+        if not shrunk or self._busy or self._is_changed():
             return
         survey = Survey(self._heap, self._jar.new_oid, self._adopt)
         self._adopted = []
         try:
             survey.run(shrunk)
-            bodies = self._bodies(survey)
+            bodies = self._bodies(survey, set(shrunk))
         except BaseException:
             self._take_back(survey)
             raise
@@ -185,7 +189,7 @@ class Keeper:
 
         return reference
 
-    def _bodies(self, survey: Survey) -> list[tuple[Cluster, bytes, int]]:
+    def _bodies(self, survey: Survey, forced: Container[Cluster] = ()) -> list[tuple[Cluster, bytes, int]]:
         """What is to be written: cluster, data, digest; without what is stored just so."""
         writer = Writer(survey, self._reference(survey))
         found = []
@@ -193,7 +197,7 @@ class Keeper:
             survey.at = cluster
             body, references = writer.write(cluster.nodes, layout)
             digest = hash((body, *references))
-            if digest != cluster.digest:
+            if digest != cluster.digest or cluster in forced:
                 node = cluster.nodes[0] if cluster.nodes else None
                 cls = type(node) if isinstance(node, Persistent) else Record
                 found.append((cluster, encode(body, references, cls), digest))

@@ -67,6 +67,7 @@ class Store:
         name: the path or URI, without passwords.
         root: the named objects, a dict.  Whatever is reachable from it is stored by `persist`.
         parts: the same for the layers above; not for users.
+        thorough: there is time after a commit to let go of what cannot be reached; the engine says so before it waits.
 
     Raises: see `open_storage`; also StoreCorrupt, NotAllowed, and RebuildError when what is stored cannot be brought
         back.
@@ -104,6 +105,7 @@ class Store:
         self._read_only = read_only
         self._closed = False
         self._tokens: list[Token[Any]] = []
+        self.thorough = False
         self._pasts: weakref.WeakSet[Store] = weakref.WeakSet()
         self._top: list[Any] = [{}, {}]
         try:
@@ -229,7 +231,7 @@ class Store:
             raise StoreReadOnly(self.name)
         if note is not None and len(note.encode()) > _NOTE:
             raise ValueError(f"a note has at most {_NOTE:,} bytes; what is longer belongs into the graph")
-        return self._keeper.persist(note)
+        return self._keeper.persist(note, thorough=self.thorough)
 
     def collect(self) -> int:
         """Let go of what was stored and can no longer be reached, in cycles, too; gives how many objects.
@@ -239,11 +241,6 @@ class Store:
         """
         self._check_open()
         return self._keeper.collect()
-
-    def persist_thoroughly(self, note: str | None = None) -> bytes:
-        """As `persist`, when there is time to let go of what cannot be reached; for the engine, before it waits."""
-        self._check_open()
-        return self._keeper.persist(note, thorough=True)
 
     # ------------------------------------------------------------ going back, closing
 

@@ -80,7 +80,7 @@ def _folder(uri: str) -> Path:
     return Path(uri.removeprefix("file:")).absolute().parent
 
 
-def _open_read_only(uri: Any, *, read_only: bool = False) -> Any:
+def _open_read_only(uri: Any, *, read_only: bool = False, **_: Any) -> Any:
     if not read_only:
         raise _WouldRun("it opens a store when it is imported")
     return open_storage(uri, read_only=True)

@@ -140,7 +140,7 @@ async def hold():
         await asyncio.sleep(3600)
     finally:
         print("finally", flush=True)
-started = threading.Event()
+started = pstore.volatile(threading.Event())
 def serve():
     with pstore.open(sys.argv[1]) as engine:
         engine.spawn(hold, id="hold")
