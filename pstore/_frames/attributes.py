@@ -79,9 +79,16 @@ class Inline:
         """
         return _order(obj, self.basic)
 
-    def straight(self, objects: list[Any]) -> bool:
-        """Whether each of the objects has all those names, got them in that order, and has no ``__dict__``."""
-        return _are_straight(objects, self.basic, self.count())
+    def common_order(self, objects: list[Any]) -> bytes | None:
+        """The order of the first object, if each has all those names, got them in the same order, has no ``__dict__``.
+
+        From 3.13 on the names that methods store to are in the shared keys before there is an instance, in an order
+        of their own.
+        """
+        order, count = _order(objects[0], self.basic), self.count()
+        if order is None or len(order) != count or not _are_ordered(objects, self.basic, order):
+            return None
+        return order
 
 
 def memory_of(objects: Iterable[Any]) -> list[tuple[int, int]] | None:
@@ -135,11 +142,12 @@ def _order_embedded(obj: Any, basic: int) -> bytes | None:
 _order = _order_embedded if _EMBEDDED else _order_before
 
 
-def _straight_before(objects: list[Any], basic: int, count: int) -> bool:
+def _ordered_before(objects: list[Any], basic: int, order: bytes) -> bool:
+    count = len(order)
     unpack = _layouts.get(count)
     if unpack is None:
         unpack = _layouts[count] = struct.Struct(f"={count}sB").unpack_from
-    expected = (bytes(range(count))[::-1], count)
+    expected = (order[::-1], count)
     tag, before = int(_TAGGED), 2 + count
     for obj in objects:
         values = _word(memory, id(obj) + _VALUES)[0] + tag
@@ -148,7 +156,8 @@ def _straight_before(objects: list[Any], basic: int, count: int) -> bool:
     return True
 
 
-def _straight_embedded(objects: list[Any], basic: int, count: int) -> bool:
+def _ordered_embedded(objects: list[Any], basic: int, order: bytes) -> bool:
+    count = len(order)
     capacity = _byte(id(objects[-1]) + basic)  # the first instances of a class may have room for more
     if count > capacity:
         return False
@@ -157,7 +166,6 @@ def _straight_embedded(objects: list[Any], basic: int, count: int) -> bool:
         between, values = basic - _DICT - _WORD, 4 + _WORD * capacity
         layout = struct.Struct(f"=Q{between}xBBxB{values}x{count}s")
         unpack = _layouts[basic, count, capacity] = layout.unpack_from
-    order = bytes(range(count))
     expected = (0, capacity, count, 1, order)
     for obj in objects:
         if unpack(memory, id(obj) + _DICT) != expected and _order_embedded(obj, basic) != order:
@@ -166,7 +174,7 @@ def _straight_embedded(objects: list[Any], basic: int, count: int) -> bool:
 
 
 _layouts: dict[Any, Any] = {}
-_are_straight = _straight_embedded if _EMBEDDED else _straight_before
+_are_ordered = _ordered_embedded if _EMBEDDED else _ordered_before
 
 
 def _shared_keys(cls: type) -> int | None:

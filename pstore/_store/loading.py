@@ -328,7 +328,7 @@ class _Load:
         if kind.slots or not kind.has_dict:
             return not kind.has_dict and len(names) == len(kind.slots)
         inline = kind.inline
-        if inline is None or kind.straight_names(inline.count()) != names:
+        if inline is None or sorted(kind.straight_names(inline.count())) != sorted(names):
             return False
         if len(get_referents(*nodes)) != len(nodes) * (len(names) + 1) or inline.order(nodes[0]) is None:
             return False

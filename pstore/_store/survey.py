@@ -95,13 +95,18 @@ class Survey(Cutting):
         objects = nodes[number:end]
         width = inline.count()
         values = get_referents(*objects)
-        if len(values) != len(objects) * (width + 1) or not inline.straight(objects):
+        order = inline.common_order(objects)
+        if order is None or len(values) != len(objects) * (width + 1):
             return 0
         del values[width :: width + 1]  # the class
         if not ATOMS.issuperset(map(type, values)):
             return 0
         layout = self._layout
-        layout.add(Group.SHAPED, (kind.cls, kind.straight_names(width)))
+        names = kind.straight_names(width)
+        if order != _STRAIGHT[:width]:
+            names = tuple(names[place] for place in order)
+            values = [values[start + place] for start in range(0, len(values), width) for place in order]
+        layout.add(Group.SHAPED, (kind.cls, names))
         layout.groups[-1][2] += len(objects) - 1
         layout.flat += values
         layout.edges += [[]] * len(objects)
@@ -228,12 +233,14 @@ class Survey(Cutting):
         if order != _STRAIGHT[: len(order)]:
             by_place = dict(zip(sorted(order), values, strict=True))
             values = [by_place[place] for place in order]
+            whole = len(order) == len(names)
             names = tuple(names[place] for place in order)
-            watch.loose.append((inline.order, obj))
-        elif len(order) == len(names):
+        else:
+            whole = len(order) == len(names)
+            names = names[: len(order)]
+        if whole:
             watch.classes.add(kind)
         else:
-            names = names[: len(order)]
             watch.loose.append((inline.order, obj))
         layout.add(Group.SHAPED, (kind.cls, names))
         self._values(values)
