@@ -59,7 +59,7 @@ from pstore._store.survey import Survey
 from pstore._store.walk import Walk
 from pstore.errors import FormatError
 
-__all__ = ["Reading", "Writer"]
+__all__ = ["Reading", "Writer", "digest_of"]
 
 _PROTOCOL = 5
 _LENGTH = struct.Struct("<I")
@@ -159,6 +159,11 @@ class Writer:
         body = walk.save(obj)
         self._pickler.memo = dict(walk.memo)
         return pickle.PROTO + bytes((_PROTOCOL,)) + body
+
+
+def digest_of(body: bytes, references: Iterable[bytes]) -> int:
+    """What tells in this process whether a cluster is stored just so."""
+    return hash((body, *references))
 
 
 class _Sink:
@@ -289,13 +294,13 @@ class Reading:
         if code == Group.MADE and self._is_shared is not None and flat[at] is not None and flat[at][3] is None:
             if self._is_shared(obj):  # what has a setter is checked by that
                 raise FormatError(f"damaged, or made up: it changes {obj!r}, which it only names")
-        if code in (Group.LONG_LIST, Group.LONG_DICT):
+        if code in Group.LONG:
             self.runs[id(obj)] = list(flat[at + 1 : at + 1 + flat[at]])
         return fill_one(code, payload, obj, flat, at, kinds)
 
     def is_long(self, number: int) -> bool:
         """Whether a node is a list or dict that is kept in runs."""
-        return self._group_of(number)[0] in (Group.LONG_LIST, Group.LONG_DICT)
+        return self._group_of(number)[0] in Group.LONG
 
     def _group_of(self, number: int) -> tuple[int, Any]:
         """Code and payload of the group that a node is in."""
@@ -347,7 +352,7 @@ def fill_one(code: int, payload: Any, obj: Any, flat: tuple[Any, ...], at: int, 
         return int(end)
     if code in (Group.VALUE, Group.EPHEMERAL):
         return at
-    if code in (Group.LONG_LIST, Group.LONG_DICT):
+    if code in Group.LONG:
         end = int(at + 1 + flat[at])
         for run in flat[at + 1 : end]:
             if code == Group.LONG_LIST:

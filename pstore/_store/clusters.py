@@ -136,7 +136,7 @@ class Cluster:
         serial: id of the transaction that wrote it; eight zero bytes if none has.
         nodes: the objects by number; None where one has gone.  References from other records are by number, so numbers
             do not move.
-        placed: ids of the objects that are stored where they occur in this cluster (kept alive by what holds them).
+        placed: the objects that are stored where they occur in this cluster; held, so that an id stays theirs.
         dependent: its nodes need others to be made before them.
         solo: made for one object, to be joined by no other.
         late: that object is made when what it is made with is filled.
@@ -170,7 +170,7 @@ class Cluster:
         self.oid = oid
         self.serial = bytes(8)
         self.nodes: list[Any] = []
-        self.placed: list[int] = []
+        self.placed: list[Any] = []
         self.dependent = dependent
         self.solo = solo
         self.late = False
@@ -265,10 +265,7 @@ class _Page:
         held = _get_referents(*self._watched)
         if self._keyed:
             held.extend(chain.from_iterable(self._keyed))
-        if not held:
-            return bool(self._raw)
-        (start,) = _word(memory, id(held) + _LIST_ITEMS)
-        return memory[start : start + 8 * len(held)].tobytes() != self._raw
+        return addresses(held) != self._raw
 
 
 class Heap:
@@ -407,9 +404,8 @@ class Heap:
         return self._without_empty(stale)
 
     def _without_empty(self, stale: dict[Cluster, None]) -> list[Cluster]:
-        for (
-            cluster
-        ) in stale:  # what has gone is not to be held for being watched, or weak references would still see it
+        # what has gone is not to be held for being watched, or weak references would still see it
+        for cluster in stale:
             cluster.watch.keep(set(map(id, cluster.living())))
             if cluster.page is not None:
                 cluster.page.rebuild()

@@ -125,35 +125,18 @@ def loads(
         FormatError: `data` is not pstore's, is damaged, or of another format or Python version.
         CodeNotFound, CodeChanged: code that it refers to is not there, or is other code.
     """
-    if allow is not None or renames is not None:
-        return loads_under(policy_of(allow, renames), data)
+    return loads_under(None if allow is None and renames is None else policy_of(allow, renames), data)
+
+
+def loads_under(policy: Policy | None, data: bytes | bytearray | memoryview) -> Any:
+    """As :func:`loads`, under a policy that was made before."""
     if data[:_BODY] != HEADER:
         raise _not_ours(bytes(data[:_BODY]))
     body = data[_BODY:] if len(data) <= _KEEP else memoryview(data)[_BODY:]  # copying a little is the faster
     start_of_load()
     failed = True
     try:
-        loaded = pickle.loads(body)
-        failed = False
-        return loaded
-    except PstoreError:
-        raise
-    except Exception as error:
-        raise translated(error) from error
-    finally:
-        end_of_load(failed)
-
-
-def loads_under(policy: Policy | None, data: bytes | bytearray | memoryview) -> Any:
-    """As :func:`loads`, under a policy that was made before."""
-    if policy is None:
-        return loads(data)
-    if data[:_BODY] != HEADER:
-        raise _not_ours(bytes(data[:_BODY]))
-    start_of_load()
-    failed = True
-    try:
-        loaded = load(memoryview(data)[_BODY:], policy)
+        loaded = pickle.loads(body) if policy is None else load(body, policy)
         failed = False
         return loaded
     except PstoreError:

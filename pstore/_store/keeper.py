@@ -24,8 +24,9 @@ from ZODB.POSException import ConflictError, POSKeyError, ReadConflictError, Sto
 from pstore._frames.gates import is_shared
 from pstore._frames.policy import Policy
 from pstore._store import checked, graph, module_state
-from pstore._store.body import Writer
+from pstore._store.body import Writer, digest_of
 from pstore._store.clusters import Cluster, Heap
+from pstore._store.layout import Layout
 from pstore._store.loading import Loader
 from pstore._store.loading import Record as Loaded
 from pstore._store.records import RECORD_FORMAT, Jar, Record, decode, encode
@@ -50,6 +51,7 @@ __all__ = ["Keeper", "unreadable"]
 _KEY = "pstore"
 _ZERO = bytes(8)
 _SUSPECTS = 1000
+_Written = dict[Cluster, tuple[Layout, bytes, list[bytes]]]
 
 
 class Keeper:
@@ -120,11 +122,12 @@ class Keeper:
             survey.run(changed)
             for layout in survey.layouts.values():
                 module_state.watch(layout.watch.frames, strict=self._strict_globals)
-            bodies = self._bodies(survey)
+            written: _Written = {}
+            bodies = self._bodies(survey, written)
             if bodies and heap.shrunk:
                 # a node that has gone still stands in these records, and may lead to what is written away now
                 survey.run([cluster for cluster in heap.shrunk if cluster not in survey.layouts])
-                bodies = self._bodies(survey, set(heap.shrunk))
+                bodies = self._bodies(survey, written, set(heap.shrunk))
         except (ModuleStateError, ModuleStateWarning):
             self._take_back(survey)
             raise
@@ -150,7 +153,7 @@ class Keeper:
         self._adopted = []
         try:
             survey.run(shrunk)
-            bodies = self._bodies(survey, set(shrunk))
+            bodies = self._bodies(survey, {}, set(shrunk))
         except BaseException:
             self._take_back(survey)
             raise
@@ -189,14 +192,22 @@ class Keeper:
 
         return reference
 
-    def _bodies(self, survey: Survey, forced: Container[Cluster] = ()) -> list[tuple[Cluster, bytes, int]]:
-        """What is to be written: cluster, data, digest; without what is stored just so."""
+    def _bodies(
+        self, survey: Survey, written: _Written, forced: Container[Cluster] = ()
+    ) -> list[tuple[Cluster, bytes, int]]:
+        """What is to be written: cluster, data, digest; without what is stored just so, unless that is `forced`.
+
+        `written` keeps what was laid out and written before, for a survey that has gone on since.
+        """
         writer = Writer(survey, self._reference(survey))
         found = []
         for cluster, layout in survey.layouts.items():
             survey.at = cluster
-            body, references = writer.write(cluster.nodes, layout)
-            digest = hash((body, *references))
+            known = written.get(cluster)
+            if known is None or known[0] is not layout:
+                known = written[cluster] = (layout, *writer.write(cluster.nodes, layout))
+            _, body, references = known
+            digest = digest_of(body, references)
             if digest != cluster.digest or cluster in forced:
                 node = cluster.nodes[0] if cluster.nodes else None
                 cls = type(node) if isinstance(node, Persistent) else Record
@@ -237,8 +248,7 @@ class Keeper:
         survey.finish()
         heap.all_looked_at()
         heap.incomplete = False
-        lost = heap.settle(survey.layouts)
-        self._sweep(lost)
+        self._sweep(heap.settle(survey.layouts))
 
     def collect(self) -> int:
         """Let go of what was stored and can no longer be reached, in cycles, too; gives how many objects.
@@ -251,13 +261,13 @@ class Keeper:
 
     def _is_changed(self) -> bool:
         changed = self._heap.changed()
-        if not changed and not self._jar.registered:
-            return False
+        if self._jar.registered or not changed:
+            return bool(self._jar.registered)
         survey = Survey(self._heap, self._jar.new_oid, self._adopt)
         self._adopted = []
         try:
             survey.run(changed)
-            return bool(self._bodies(survey)) or bool(self._jar.registered)
+            return bool(self._bodies(survey, {}))
         except Exception:
             return True
         finally:
@@ -270,8 +280,7 @@ class Keeper:
         count = len(nodes)
         stale = self._heap.drop(nodes)
         del nodes
-        lost = self._look_again(stale)
-        self._sweep(lost)
+        self._sweep(self._look_again(stale))
         return count
 
     def _sweep(self, lost: list[Any]) -> None:
@@ -409,7 +418,7 @@ class Keeper:
         for cluster, layout in survey.layouts.items():
             if layout.watch.opaque:
                 body, references = writer.write(cluster.nodes, layout)
-                cluster.digest = hash((body, *references))
+                cluster.digest = digest_of(body, references)
 
     def _activate(self, obj: Any) -> None:
         """A Persistent object is used for the first time."""

@@ -19,7 +19,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 from pstore._frames import end_of_load, start_of_load
-from pstore._store.body import Reading
+from pstore._store.body import Reading, digest_of
 from pstore._store.clusters import Cluster, Heap, Watch
 from pstore._store.graph import translated
 from pstore._store.layout import Group
@@ -139,7 +139,7 @@ class _Load:
             reading = Reading(body, self._loader._unpickler, self._loader._is_shared)
             cluster = Cluster(oid, dependent=bool(reading.deps), solo=reading.alone > 0)
             cluster.late = reading.alone == _LATE
-            cluster.serial, cluster.digest = serial, hash((body, *references))
+            cluster.serial, cluster.digest = serial, digest_of(body, references)
             self.entries[oid] = _Entry(cluster, reading, references)
             for table in (reading.foreign, reading.deps):
                 places = {place for place, number in zip(table[::2], table[1::2], strict=True) if type(number) is int}
