@@ -26,6 +26,7 @@ is made when what it is made with is filled; then all nodes that lead to it are 
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Iterable
 from functools import partial
 from gc import get_referents
@@ -58,7 +59,7 @@ _NEW = bytes(8)
 ATOMS = frozenset((type(None), bool, int, float, str, bytes))
 
 
-class Cutting:
+class Cutting(abc.ABC):
     """See the module.
 
     Args:
@@ -118,9 +119,9 @@ class Cutting:
                 self._take(cluster)
                 self._cluster = None
 
+    @abc.abstractmethod
     def _take(self, cluster: Cluster) -> None:
         """Find what the nodes of a cluster lead to, and lay it out."""
-        raise NotImplementedError
 
     def again(self, cluster: Cluster) -> None:
         """Have a cluster surveyed, once more if it was."""
