@@ -323,7 +323,10 @@ class Engine:
         return tid
 
     def _pause(self) -> None:
-        self._clock.pause(self._loop.next_deadline(), self._wait_for_news, busy=self._is_busy())
+        deadline = self._loop.next_deadline()
+        if deadline is not None and self._loop.time() > self._clock.now():  # the clock was set back
+            deadline = self._clock.now() + self._loop.until(deadline)
+        self._clock.pause(deadline, self._wait_for_news, busy=self._is_busy())
 
     def _wait_for_news(self, timeout: float | None) -> bool:
         """Hold the next of the inbox; wait for it at most `timeout` seconds, None: without limit."""

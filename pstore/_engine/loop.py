@@ -29,7 +29,7 @@ from pstore._engine.future import Future
 from pstore._engine.outbox import Outbox, Retry
 from pstore._engine.task import Task
 from pstore._engine.timers import Handle, TimerHandle, Timers
-from pstore.clock import Clock, SystemClock
+from pstore.clock import Clock, SystemClock, Timeline
 from pstore.errors import EngineError, NotInEngine, NotOnThisLoop, TaskExists
 
 __all__ = ["DurableLoop", "running_loop"]
@@ -62,10 +62,11 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
     Attributes:
         tasks: by id: all tasks that are not done, and the done ones that were spawned under a name or failed.
         outbox: steps that are asked for.
+        latest: the time when the last call was made, UTC seconds; time goes on from there after a restart.
         unreported: spawned tasks that failed and of which this process has told nobody; not stored.
     """
 
-    _STORED = ("tasks", "outbox", "_ready", "_timers", "_made", "_handler", "_eager")
+    _STORED = ("tasks", "outbox", "_ready", "_timers", "_made", "_handler", "_eager", "latest")
 
     def __init__(self) -> None:
         self.tasks: dict[str, Task[Any]] = {}
@@ -75,10 +76,11 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
         self._made = 0
         self._handler: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
         self._eager = False
+        self.latest = 0.0
         self._reset()
 
     def _reset(self) -> None:
-        self._clock: Clock = SystemClock()
+        self._timeline = Timeline(SystemClock())
         self._running = self._closed = self.interrupted = False
         self.unreported: list[Task[Any]] = []
         self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -99,7 +101,7 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
 
     def attach(self, clock: Clock) -> None:
         """Give the loop its clock, after it was made or loaded."""
-        self._clock = clock
+        self._timeline = Timeline(clock, self.latest)
         self.unreported = [task for task in self.tasks.values() if task.spawned and task.failed]
 
     def run_batch(self) -> bool:
@@ -108,20 +110,30 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
         Stops early when `interrupted` is set.  Raises only KeyboardInterrupt and SystemExit.
         """
         calls, end = 0, time.monotonic() + BATCH_SECONDS
-        while not self.interrupted:
-            self._ready.extend(self._timers.take_due(self.time()))
+        while not self.interrupted and calls < BATCH_CALLS:
+            now = self.time()
+            self._ready.extend(self._timers.take_due(now))
             if not self._ready:
                 break
-            for _ in range(len(self._ready)):
-                handle = self._ready.popleft()
-                if not handle.cancelled():
-                    handle._run()
-                    calls += 1
-                if self.interrupted or calls >= BATCH_CALLS:
-                    return True
+            self.latest = now
+            calls += self._run_round(BATCH_CALLS - calls)
             if time.monotonic() >= end:
                 break
+        if calls:
+            self.latest = self.time()  # whatever the calls were told is kept with what they did
         return calls > 0
+
+    def _run_round(self, most: int) -> int:
+        """Make the calls that are ready now, at most so many; gives how many."""
+        calls = 0
+        for _ in range(len(self._ready)):
+            handle = self._ready.popleft()
+            if not handle.cancelled():
+                handle._run()
+                calls += 1
+            if self.interrupted or calls >= most:
+                break
+        return calls
 
     def set_running(self, running: bool) -> None:
         """Make this the running loop of the thread, or no longer."""
@@ -135,6 +147,10 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
     def next_deadline(self) -> float | None:
         """Give the moment of the next timer, UTC seconds; None if there is none."""
         return self._timers.next_deadline()
+
+    def until(self, moment: float) -> float:
+        """Give the real seconds until a moment of the loop's time."""
+        return self._timeline.until(moment)
 
     # -- tasks
 
@@ -235,8 +251,8 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
             self._timers.note_cancelled()
 
     def time(self) -> float:
-        """Give the present time: UTC, seconds since the epoch."""
-        return self._clock.now()
+        """Give the present time: UTC, seconds since the epoch; never less than before, also after a restart."""
+        return self._timeline.now()
 
     def create_future(self) -> Future[Any]:
         """Make a future of this loop."""
