@@ -10,7 +10,7 @@ from typing import Any
 
 from pstore._engine.task import Task
 
-__all__ = ["Place", "awaited", "places", "where"]
+__all__ = ["Place", "awaited", "innermost", "places", "where"]
 
 _FRAMES = (
     (types.CoroutineType, "cr_frame", "cr_await"),
@@ -54,15 +54,17 @@ def awaited(coro: Any) -> Any:
     return None if last is coro or _frame(last) is not None else last
 
 
+def innermost(task: Task[Any]) -> Place | None:
+    """Give the innermost frame that is not of asyncio itself: it says most to the reader; None if there is no frame."""
+    chain = places(task.get_coro())
+    own = [place for place in chain if not place.frame.f_globals.get("__name__", "").startswith("asyncio")]
+    return (own or chain or [None])[-1]
+
+
 def where(task: Task[Any]) -> str:
     """Tell in one line where a task stands: ``order() at shop.py:12``."""
-    chain = places(task.get_coro())
-    if not chain:
-        return f"{task.title}()"
-    # The innermost frame that is not of asyncio itself says most to the reader.
-    own = [place for place in chain if not place.frame.f_globals.get("__name__", "").startswith("asyncio")]
-    place = (own or chain)[-1]
-    return f"{place.function}() at {place.filename}:{place.line}"
+    place = innermost(task)
+    return f"{task.title}()" if place is None else f"{place.function}() at {place.filename}:{place.line}"
 
 
 def _chain(coro: Any) -> Iterator[Any]:

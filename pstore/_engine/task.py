@@ -41,6 +41,7 @@ class Task(Future[T]):
         id: names the task in the store; unique there.
         spawned: whether the engine started it, rather than another task.
         keep: whether it is to be found by its id when it is done.
+        since: when it came to where it stands: was made, last suspended, or ended; UTC seconds of the loop's time.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class Task(Future[T]):
         "_num_cancels_requested",
         "id",
         "keep",
+        "since",
         "spawned",
         "title",
     )
@@ -72,6 +74,7 @@ class Task(Future[T]):
         self.id = task_id
         self.spawned = spawned
         self.keep = False
+        self.since = float(loop.time())
         self.title = getattr(coro, "__qualname__", type(coro).__name__)
         self._coro: Coroutine[Any, Any, T] | None = coro
         self._name = task_id if name is None else str(name)
@@ -188,6 +191,7 @@ class Task(Future[T]):
             self._advance(error)
         finally:
             _leave_task(self._loop, self)  # type: ignore[arg-type]
+            self.since = getattr(self._loop, "latest", self.since)  # asyncio's own loops have none
             del error  # the frame of an exception that lives on must not keep it
 
     def _advance(self, error: BaseException | None) -> None:
@@ -271,6 +275,7 @@ class Task(Future[T]):
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        self.since = 0.0  # of a store that was written before there was such a thing
         super().__setstate__(state)
         if not self.done():
             _register_task(self)  # type: ignore[arg-type]

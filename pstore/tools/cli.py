@@ -38,6 +38,7 @@ examples:
 ps and show open the store read-only, also while a program is using it.  The modules of the program must
 be importable: they are looked for in the current folder, beside the store and on PYTHONPATH.
 """
+_PS = "List the tasks: id, state, age (how long it stands there), where, what it waits for, and the line of source."
 _URI = "the store: path of a file"
 
 
@@ -87,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_demos(commands.add_parser("demo", help="see programs killed and resumed", description=travel.SUMMARY))
-    _add_ps(commands.add_parser("ps", help="list the tasks of a store", description=listing.ps.__doc__))
+    _add_ps(commands.add_parser("ps", help="list the tasks of a store", description=_PS))
     _add_show(commands.add_parser("show", help="show the stack of a task", description="Show the stack of a task."))
     return parser
 
@@ -111,7 +112,8 @@ def _add_demos(parser: argparse.ArgumentParser) -> None:
 
 def _add_ps(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uri", metavar="URI", help=_URI)
-    parser.set_defaults(command=lambda asked: listing.ps(Terminal(), asked.uri))
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
+    parser.set_defaults(command=lambda asked: listing.ps(Terminal(), asked.uri, as_json=asked.json))
 
 
 def _add_show(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from pstore._engine.engine import LOOP_PART, Engine
 from pstore._engine.loop import DurableLoop
-from pstore._engine.stack import awaited, places, where
+from pstore._engine.stack import awaited, innermost, places, where
 from pstore._engine.task import Task
 from pstore._store.store import Store
 from pstore.errors import EngineError, UnknownTask
@@ -40,6 +40,8 @@ class TaskInfo:
         where: ``function() at file:line`` of the innermost frame that is not asyncio's; for a task that is done what
             it returned or raised.
         waits_for: what the innermost frame awaits; empty if the task is done or ready.
+        since: when it came there, or ended, as the time of its loop was then: UTC seconds; 0 if it is not known.
+        source: the line of source of that place, stripped; empty if the task is done or the source is not to be had.
     """
 
     id: str
@@ -47,6 +49,8 @@ class TaskInfo:
     function: str
     where: str
     waits_for: str
+    since: float
+    source: str
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ def _task(source: Store | Engine, task_id: str) -> Task[Any]:
 
 def _describe(task: Task[Any]) -> TaskInfo:
     state, place = _state(task)
-    return TaskInfo(task.id, state, task.title, place, _waits_for(task))
+    return TaskInfo(task.id, state, task.title, place, _waits_for(task), task.since, _source_of(task))
 
 
 def _state(task: Task[Any]) -> tuple[str, str]:
@@ -165,6 +169,11 @@ _FUTURE_ITERATORS = {"FutureAwait", "FutureIter"}
 
 def _of_traceback(entry: traceback.FrameSummary) -> FrameInfo:
     return FrameInfo(entry.name, entry.filename, entry.lineno or 0, entry.line or "", {})
+
+
+def _source_of(task: Task[Any]) -> str:
+    place = None if task.done() else innermost(task)
+    return "" if place is None else _source(place.filename, place.line, place.frame.f_globals)
 
 
 def _source(filename: str, line: int, module_globals: dict[str, Any]) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
+import time
+from dataclasses import asdict
 from pathlib import Path
 
 from pstore import _engine as engine
@@ -14,7 +17,7 @@ from pstore.tools.inspect import FrameInfo, TaskInfo
 from pstore.tools.looking import opened
 from pstore.tools.terminal import Terminal, clip, columns, tidy
 
-__all__ = ["place", "ps", "short_path", "show"]
+__all__ = ["age", "place", "ps", "short_path", "show"]
 
 _ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep
 _ENGINE = os.path.dirname(engine.__file__) + os.sep  # on top of the traceback of every task that failed
@@ -22,19 +25,58 @@ _KEY = re.compile(r" \[[0-9a-f]{16}\.\d+\]")
 _PLACE = re.compile(r"(?P<function>.*\(\)) at (?P<filename>.*):(?P<line>\d+)", re.DOTALL)
 
 
-def ps(terminal: Terminal, uri: str) -> int:
-    """List the tasks of a store.  Raises: see `opened`."""
+def ps(terminal: Terminal, uri: str, *, as_json: bool = False, now: float | None = None) -> int:
+    """List the tasks of a store: id, state, since when, where suspended, what for, and the line of source.
+
+    Args:
+        terminal: where to.
+        uri: the store.
+        as_json: one JSON object a line, for programs: the fields of `pstore.tools.inspect.TaskInfo`, nothing clipped.
+        now: UTC seconds, the present time if None.
+
+    Raises: see `opened`.
+    """
     with opened(uri) as store:
         found = inspect.tasks(store)
-        rows = [(task.id, task.state, _stands(task), _KEY.sub("", _waits(store, task))) for task in found]
+        if as_json:
+            for task in found:
+                terminal.line(json.dumps(asdict(task)))
+            return 0
+        present = time.time() if now is None else now
+        rows = [
+            (task.id, task.state, age(present, task.since), _stands(task), _KEY.sub("", _waits(store, task)))
+            for task in found
+        ]
     if not rows:
         terminal.line("no tasks")
         return 0
-    head, *lines = columns([("TASK", "STATE", "WHERE", "WAITS FOR"), *rows])
+    head, *lines = columns([("TASK", "STATE", "AGE", "WHERE", "WAITS FOR"), *rows])
     terminal.line(terminal.bold(head))
-    for line in lines:
+    for line, task in zip(lines, found, strict=True):
         terminal.line(terminal.fit(line))
+        if task.source:
+            terminal.line(terminal.dim(terminal.fit(f"    {task.source}")))
     return 0
+
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def age(now: float, since: float) -> str:
+    """Tell how long ago a moment was, in its two largest units: ``3 d 4 h``; empty if it is not known.
+
+    >>> age(100_000.0, 10_000.0), age(100.0, 99.5), age(100.0, 0.0), age(3700.0, 40.0)
+    ('1 d 1 h', '0 s', '', '1 h 1 min')
+    """
+    if not since:
+        return ""
+    left = max(0, int(now - since))
+    parts = []
+    for seconds, unit in _UNITS:
+        count, left = divmod(left, seconds)
+        if count or parts:
+            parts.append(f"{count} {unit}")
+    return " ".join(part for part in parts[:2] if not part.startswith("0 ")) or "0 s"
 
 
 def show(terminal: Terminal, uri: str, task_id: str) -> int:
@@ -50,7 +92,8 @@ def show(terminal: Terminal, uri: str, task_id: str) -> int:
         waits_for = _waits(store, task)
     waits = f" for {tidy(waits_for)}" if waits_for else ""
     outcome = f": {tidy(task.where)}" if task.state in ("finished", "failed") else ""
-    terminal.line(terminal.fit(f"task {task.id}, {task.function}(): {task.state}{waits}{outcome}"))
+    passed = f" {age(time.time(), task.since)}" if task.state in ("waiting", "ready") and task.since else ""
+    terminal.line(terminal.fit(f"task {task.id}, {task.function}(): {task.state}{passed}{waits}{outcome}"))
     for depth, frame in enumerate(frames):
         _show_frame(terminal, depth, frame)
     return 0

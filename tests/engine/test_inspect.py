@@ -73,6 +73,9 @@ def test_tasks_and_their_states(store):
     assert tasks["sleeper"].function == "outer"
     line = inspect.getsourcelines(middle)[1] + 2
     assert tasks["sleeper"].where == f"middle() at {__file__}:{line}"
+    assert tasks["sleeper"].source == "await asyncio.sleep(3600)  # sleeps here"
+    assert {name: task.since for name, task in tasks.items()} == dict.fromkeys(tasks, 1000)
+    assert tasks["failed"].source == ""
     assert tasks["failed"].where == "raised ValueError('broken')"
     assert tasks["finished"].where == "returned 42"
     assert tasks["joiner"].waits_for == "task sleeper"
@@ -95,6 +98,22 @@ def test_stack_of_a_failed_task_is_its_traceback(store):
     assert [(frame.function, frame.source) for frame in tool.stack(store, "failed")][-1:] == [
         ("fail", 'raise ValueError("broken")')
     ]
+
+
+async def sleep_twice():
+    await asyncio.sleep(5)
+    await asyncio.sleep(10)
+
+
+def test_since_when_a_task_stands_where_it_stands(reopen, clock):
+    engine = reopen()
+    task = engine.spawn(sleep_twice, id="sleeper")
+    engine.run(engine.spawn(asyncio.sleep, 7))
+    engine = reopen()
+    assert [info.since for info in tool.tasks(engine)] == [1005]
+    task = engine.tasks["sleeper"]
+    engine.run(task)
+    assert task.since == 1015
 
 
 def test_a_waiting_step_is_named(reopen):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from pstore.tools import cli
+from pstore.tools.listing import age
 from tests.tools.kit import assert_one_line, command, environment, fingerprint, here, pstore, python
 
+AGE = re.compile(r" \d+ (s|min)( \d+ s)?")
 # A program as people write them: no `if __name__ == "__main__"`, it runs when it is imported.
 SHOP = """
 import asyncio, sys, threading
@@ -89,22 +93,53 @@ def shop(made, tmp_path):
 def test_ps_lists_tasks_with_state_place_and_what_they_wait_for(shop):
     done = pstore("ps", "shop.fs", cwd=shop)
     assert (done.returncode, done.stderr) == (0, "")
-    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in done.stdout.splitlines()}
-    assert rows["TASK"] == "STATE WHERE WAITS FOR"
-    assert rows["order-17"] == "waiting shop.py:11 pay() asyncio Queue.get()"
-    assert rows["failing"] == "failed raised ValueError('no stock')"
-    assert rows["giving"] == "finished returned ['done']"
-    assert rows["grouped"].startswith("waiting shop.py:25 group() asyncio TaskGroup")
-    assert rows["asking"] == "waiting shop.py:29 ask() step wait (1000)"
-    assert rows["Task-1"] == "waiting shop.py:21 rest() asyncio sleep(3600)"
+    lines = done.stdout.splitlines()
+    listed = [line for line in lines if not line.startswith("    ")]
+    rows = {line.split()[0]: AGE.sub(" ...", " ".join(line.split()[1:]), count=1) for line in listed}
+    assert rows["TASK"] == "STATE AGE WHERE WAITS FOR"
+    assert rows["order-17"] == "waiting ... shop.py:11 pay() asyncio Queue.get()"
+    assert rows["failing"] == "failed ... raised ValueError('no stock')"
+    assert rows["giving"] == "finished ... returned ['done']"
+    assert rows["grouped"].startswith("waiting ... shop.py:25 group() asyncio TaskGroup")
+    assert rows["asking"] == "waiting ... shop.py:29 ask() step wait (1000)"
+    assert rows["Task-1"] == "waiting ... shop.py:21 rest() asyncio sleep(3600)"
     assert len(rows) == 7
+    below = {line.split()[0]: lines[n + 1] for n, line in enumerate(lines[:-1]) if lines[n + 1].startswith("    ")}
+    assert below["order-17"] == "    return total + await queue.get()"
+    assert below["asking"] == "    await pstore.step(wait, 1000)"
+    assert "giving" not in below
+
+
+def test_ps_for_programs(shop):
+    done = pstore("ps", "--json", "shop.fs", cwd=shop)
+    tasks = {task["id"]: task for task in map(json.loads, done.stdout.splitlines())}
+    assert tasks["order-17"]["state"] == "waiting"
+    assert tasks["order-17"]["source"] == "return total + await queue.get()"
+    assert tasks["order-17"]["where"].endswith("shop.py:11")
+    assert 0 <= time.time() - tasks["order-17"]["since"] < 3600
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (3599, "59 min 59 s"),
+        (90_000, "1 d 1 h"),
+        (86_460, "1 d"),
+        (-5, "0 s"),
+    ],
+)
+def test_since_when(seconds, text):
+    assert age(1e9, 1e9 - seconds) == text
 
 
 def test_show_gives_the_stack_outermost_first_with_source_and_locals(shop):
     done = pstore("show", "shop.fs", "order-17", cwd=shop)
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.strip() for line in done.stdout.splitlines()]
-    assert lines[0] == "task order-17, order(): waiting for asyncio Queue.get()"
+    assert re.fullmatch(r"task order-17, order\(\): waiting \d+ .* for asyncio Queue.get\(\)", lines[0])
     assert lines[2:7] == [
         "0  shop.py:7 in order()",
         "return await pay(queue, number)",
@@ -127,7 +162,7 @@ def test_show_of_tasks_that_are_done(shop):
     finished = pstore("show", "shop.fs", "giving", cwd=shop)
     assert finished.stdout == "task giving, give(): finished: returned ['done']\n"
     asking = pstore("show", "shop.fs", "asking", cwd=shop)
-    assert "waiting for step wait [" in asking.stdout
+    assert " for step wait [" in asking.stdout
 
 
 def test_looking_runs_nothing_and_leaves_every_byte(shop):
