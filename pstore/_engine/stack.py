@@ -58,7 +58,8 @@ def innermost(task: Task[Any]) -> Place | None:
     """Give the innermost frame that is not of asyncio itself: it says most to the reader; None if there is no frame."""
     chain = places(task.get_coro())
     own = [place for place in chain if not place.frame.f_globals.get("__name__", "").startswith("asyncio")]
-    return (own or chain or [None])[-1]
+    stands = own or chain
+    return stands[-1] if stands else None
 
 
 def where(task: Task[Any]) -> str:

@@ -71,7 +71,7 @@ def age(now: float, since: float) -> str:
     if not since:
         return ""
     left = max(0, int(now - since))
-    parts = []
+    parts: list[str] = []
     for seconds, unit in _UNITS:
         count, left = divmod(left, seconds)
         if count or parts:
