@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import sysconfig
 import time
@@ -33,6 +34,7 @@ __all__ = [
     "Times",
     "collector_off",
     "facts",
+    "in_process",
     "interleave",
     "least",
     "summary",
@@ -58,6 +60,7 @@ class Effort:
         runs: of what takes milliseconds or more.
         objects: in the largest graphs.
         seconds: for which to go on with more runs of what takes milliseconds.
+        longest: seconds after which there are no more runs, be they fewer.
     """
 
     rounds: int
@@ -65,6 +68,7 @@ class Effort:
     runs: int
     objects: int = 1_000_000
     seconds: float = 1.0
+    longest: float = 6.0
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,13 @@ def least(name: str, taken: list[Times], count: int = 1) -> dict[str, float]:
         f"{name}_wall_us_median": round(statistics.median(walls), 1),
         f"{name}_cpu_us_min": round(min(cpus), 1),
     }
+
+
+def in_process(module: str, *arguments: str, given: str = "") -> Any:
+    """Run a module in a fresh process of this Python; gives what it prints, which is JSON."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, cwd=PROJECT, check=True, input=given, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout)
 
 
 # ---------------------------------------------------------------- facts, and where they go

@@ -11,7 +11,6 @@ import gc
 import json
 import os
 import pickle
-import subprocess
 import sys
 import tempfile
 import tracemalloc
@@ -20,17 +19,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.graphs import SHAPES, Shape, change_some
-from benchmarks.harness import PROJECT, Effort
+from benchmarks.harness import Effort, in_process
 from pstore import Store
 
 __all__ = ["measure"]
 
 _SHAPES = ("plain", "listed", "slots", "dicts")
+_PART = 4  # of the objects of the other benchmarks: tracing takes long, and an object takes the same among fewer
 
 
 def measure(effort: Effort) -> dict[str, Any]:
     """Bytes per object, for some shapes."""
-    count = effort.objects
+    count = max(1, effort.objects // _PART)
     figures: dict[str, Any] = {"title": f"bytes of memory per object, {count:,} objects", "objects": count}
     for shape in _SHAPES:
         with tempfile.TemporaryDirectory() as folder:
@@ -42,9 +42,7 @@ def measure(effort: Effort) -> dict[str, Any]:
 def _in_process(shape: str, count: int, folder: str, way: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for trace in ([], ["--trace"]):
-        command = [sys.executable, "-m", "benchmarks.memory", shape, str(count), folder, way, *trace]
-        done = subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.PIPE, text=True)
-        found |= json.loads(done.stdout)
+        found |= in_process("benchmarks.memory", shape, str(count), folder, way, *trace)
     return found
 
 

@@ -6,24 +6,39 @@ loaded.  The baseline has a graph of its own, equal to the other: to pickle an i
 ``__dict__``, and that would be another graph than the store's user has.
 
 Beside them the least that a durable commit can take here: to append 4 KiB to a file, and `fsync`.
+
+Each entry is measured in a process of its own (``python -m benchmarks.store NAME``; the effort comes as JSON on stdin,
+the figures go as JSON to stdout).  So none depends on those before it.
+
+What takes milliseconds or less takes its turn ten times in a row.  A commit that comes some milliseconds after the last
+takes up to three times as long as one right after another, whatever ran in between: the baseline, or an empty loop.  So
+it is not what the baseline does to the heap, and not the heap of another graph either (after a million objects in the
+same process, a small graph takes as long as in a fresh one, within 3 %): on a processor that is shared, the code and
+data of a commit are in no near cache by then.  The least is what a commit takes soon after another; the median of the
+first ones of the rows is in the results too, as ``cold``, and the ratio of both sides' cold ones.
 """
 
 from __future__ import annotations
 
 import gc
+import json
 import os
 import pickle
+import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import count as count_from
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from benchmarks import memory
 from benchmarks.graphs import CONTAINERS, SHAPES, Change, Container, Shape, change_some
-from benchmarks.harness import Effort, Times, collector_off, least, timed
+from benchmarks.harness import Effort, Times, collector_off, in_process, least, timed
 from pstore import Store
 
 __all__ = ["CURVES", "NAMES", "measure", "rows"]
@@ -34,8 +49,10 @@ _AT_MOST = {"first": 4.0, "load": 4.0, "size": 3.0}
 """At most so many times what the baseline takes."""
 
 _SMALL = 100  # what is a million in the large graph is ten thousand in the small one
-_LONGEST = 20.0  # seconds for one comparison, once every side had three turns
+_FEWEST = 2  # turns, whatever they take
 _MOST_ROUNDS = 100  # times Effort.runs: of what takes less than a millisecond
+_SHORT = 0.05  # seconds: if all sides together take less, each goes some times in a row
+_IN_A_ROW = 10
 
 
 # ---------------------------------------------------------------- the two sides
@@ -78,31 +95,53 @@ class _Turns:
     """Sides that take turns, and what they took.
 
     A side is a function that prepares, off the clock, and gives the function to time.
+
+    Attributes:
+        taken: what every call of a side took.
+        cold: of these, the first ones of the rows, which come after the other sides; empty where there are no rows.
     """
 
     def __init__(self, sides: dict[str, Callable[[int], Callable[[], Any]]], effort: Effort) -> None:
         self.taken: dict[str, list[Times]] = {name: [] for name in sides}
+        self.cold: dict[str, list[Times]] = {name: [] for name in sides}
+        self._numbers = count_from()
         start = time.monotonic()
-        for turn in range(_MOST_ROUNDS * effort.runs):
-            for name, prepare in sides.items():
-                self.taken[name].append(timed(prepare(turn)))
+        self._take(sides, 1)
+        in_a_row = _IN_A_ROW if time.monotonic() - start < _SHORT else 1
+        for turn in range(1, _MOST_ROUNDS * effort.runs):
+            self._take(sides, in_a_row)
             passed = time.monotonic() - start
-            if passed > (effort.seconds if turn + 1 >= effort.runs else _LONGEST if turn >= 2 else float("inf")):
+            if passed > (effort.seconds if turn + 1 >= effort.runs else effort.longest) and turn + 1 >= _FEWEST:
                 break
+
+    def _take(self, sides: dict[str, Callable[[int], Callable[[], Any]]], in_a_row: int) -> None:
+        for name, prepare in sides.items():
+            row = [timed(prepare(next(self._numbers))) for _ in range(in_a_row)]
+            self.taken[name] += row
+            if in_a_row > 1:
+                self.cold[name].append(row[0])
 
     def figures(self) -> dict[str, float]:
         """Least and median of every side."""
         figures: dict[str, float] = {}
         for name, taken in self.taken.items():
             figures |= least(name, taken)
+            if self.cold[name]:
+                figures[f"{name}_cold_us_median"] = round(statistics.median(wall for wall, _ in self.cold[name]), 1)
         return figures
 
 
 def _over(figures: dict[str, Any], name: str, numerator: str, denominator: str, digits: int = 3) -> None:
-    """Put the ratio of two sides in: of the least wall times, of their medians, and of the least CPU times."""
-    for suffix, key in (("", "wall_us_min"), ("_median", "wall_us_median"), ("_cpu", "cpu_us_min")):
-        ratio = figures[f"{numerator}_{key}"] / max(figures[f"{denominator}_{key}"], 0.1)
-        figures[f"{name}_ratio{suffix}"] = round(ratio, digits)
+    """Put the ratios of two sides in: of the least wall times, their medians, the least CPU times, the cold medians."""
+    for suffix, key in (
+        ("", "wall_us_min"),
+        ("_median", "wall_us_median"),
+        ("_cpu", "cpu_us_min"),
+        ("_cold", "cold_us_median"),
+    ):
+        if f"{numerator}_{key}" in figures:
+            ratio = figures[f"{numerator}_{key}"] / max(figures[f"{denominator}_{key}"], 0.1)
+            figures[f"{name}_ratio{suffix}"] = round(ratio, digits)
 
 
 @contextmanager
@@ -154,41 +193,34 @@ class _Pair:
         """
         store = self.store
         assert store is not None
-        stood: dict[str, list[tuple[bytes, int]]] = {name: [] for name in (*changes, "nothing", "fsync")}
+        stood: list[tuple[str, bytes, int]] = []  # side, last transaction, size of the file, before each call
 
-        def stands(name: str) -> None:
-            """Note the last transaction and the size of the file, before the side's turn."""
-            stood[name].append((store.tid, self.path.stat().st_size))
-
-        def prepare(name: str, change: Callable[[int], None], turn: int) -> Callable[[], Any]:
-            stands(name)
+        def prepare(name: str, change: Callable[[int], None], call: Callable[[], Any], turn: int) -> Callable[[], Any]:
+            stood.append((name, store.tid, self.path.stat().st_size))
             change(turn)
-            return store.persist
+            return call
 
-        def nothing(_: int) -> Callable[[], Any]:
-            stands("nothing")
-            return store.persist
+        def new_file(_: int) -> None:
+            self.pickled.unlink(missing_ok=True)
 
-        def probe(_: int) -> Callable[[], Any]:
-            stands("fsync")
-            return partial(_append_and_sync, file)
+        def no_change(_: int) -> None:
+            pass
 
-        sides: dict[str, Callable[[int], Callable[[], Any]]] = {
-            name: partial(prepare, name, change) for name, (change, _) in changes.items()
-        }
         with (self.folder / "probe").open("wb", buffering=0) as file:
-            turns = _Turns({**sides, "nothing": nothing, "fsync": probe, "pickle": self._to_new_file}, effort)
-        figures = turns.figures()
+            sides = {name: partial(prepare, name, change, store.persist) for name, (change, _) in changes.items()}
+            sides["nothing"] = partial(prepare, "nothing", no_change, store.persist)
+            sides["fsync"] = partial(prepare, "fsync", no_change, partial(_append_and_sync, file))
+            sides["pickle"] = partial(prepare, "pickle", new_file, partial(_pickle_to, self.pickled, self.twin))
+            figures = _Turns(sides, effort).figures()
         for name in ("nothing", *changes):
             _over(figures, f"{name}_faster", "pickle", name, 2)
-        figures["nothing_wrote_nothing"] = stood["nothing"] == stood["fsync"]
-        for (name, (_, count)), following in zip(changes.items(), list(stood)[1:], strict=False):
-            assert all(a[0] != b[0] for a, b in zip(stood[name], stood[following], strict=True)), (
-                "a change was not stored"
-            )
-            written = [after - before for (_, before), (_, after) in zip(stood[name], stood[following], strict=True)]
-            figures[f"{name}_bytes_written"] = round(sum(written) / len(written))
-            figures[f"{name}_bytes_per_change"] = round(sum(written) / len(written) / count)
+        steps = list(pairwise(stood))
+        figures["nothing_wrote_nothing"] = all(a[1:] == b[1:] for a, b in steps if a[0] == "nothing")
+        for name, (_, count) in changes.items():
+            assert all(a[1] != b[1] for a, b in steps if a[0] == name), "a change was not stored"
+            written = statistics.mean(b[2] - a[2] for a, b in steps if a[0] == name)
+            figures[f"{name}_bytes_written"] = round(written)
+            figures[f"{name}_bytes_per_change"] = round(written / count)
         return figures
 
     def load(self, effort: Effort) -> dict[str, Any]:
@@ -355,19 +387,20 @@ NAMES = (*_BY_THEMSELVES, *CURVES)
 
 
 def measure(names: set[str], effort: Effort, tell: Callable[[str], None]) -> dict[str, Any]:
-    """Measure the named; all if there are no names."""
+    """Measure the named, each in a fresh process; all if there are no names."""
     results: dict[str, Any] = {}
-    for name, (title, function) in _BY_THEMSELVES.items():
+    for name in NAMES:
         if not names or name in names:
-            tell(title)
-            results[name] = function(effort)
-            gc.collect()
-    for name, (title, points) in CURVES.items():
-        if not names or name in names:
-            tell(title)
-            results[name] = {"title": title, "points": list(points(effort))}
-            gc.collect()
+            tell((_BY_THEMSELVES.get(name) or CURVES[name])[0])
+            results[name] = in_process("benchmarks.store", name, given=json.dumps(vars(effort)))
     return results
+
+
+def _measure(name: str, effort: Effort) -> dict[str, Any]:
+    if name in _BY_THEMSELVES:
+        return _BY_THEMSELVES[name][1](effort)
+    title, points = CURVES[name]
+    return {"title": title, "points": list(points(effort))}
 
 
 # ---------------------------------------------------------------- the table
@@ -386,28 +419,33 @@ _TOLD = (
 
 def rows(results: dict[str, Any]) -> list[tuple[str, ...]]:
     """The lines of a table: what bars are held against, and the curves; the rest is in the JSON."""
-    lines = [("", "ms", "pickle ms", "ratio", "of medians", "of CPU", "bar", "met")]
+    lines = [("", "ms", "pickle ms", "ratio", "of medians", "of CPU", "cold", "bar", "met")]
     for result in results.values():
-        lines.append((result["title"], *[""] * 7))
+        lines.append((result["title"], *[""] * 8))
         for point in result.get("points", ()):
             lines += _lines(point, ("change",))
         lines += _lines(result, ("first", "ten", "one", "hundredth", "nothing", "load"))
         for key in ("size_ratio", "fsync_wall_us_min", "nothing_wrote_nothing"):
             if key in result:
-                lines.append((f"  {key.replace('_', ' ')}", "", "", str(result[key]), "", "", *_held(result, key)))
+                lines.append((f"  {key.replace('_', ' ')}", "", "", str(result[key]), "", "", "", *_held(result, key)))
         if "bars" not in result and "points" not in result:
-            lines += [(f"  {key}", str(value), *[""] * 6) for key, value in result.items() if key != "title"]
+            lines += [(f"  {key}", str(value), *[""] * 7) for key, value in result.items() if key != "title"]
     return lines
 
 
 def _lines(figures: dict[str, Any], sides: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     for side, beside, ratio, line in _TOLD:
         if side in sides and ratio in figures:
-            ratios = (f"{figures[ratio + suffix]:.2f}" for suffix in ("", "_median", "_cpu"))
+            ratios = (figures.get(ratio + suffix) for suffix in ("", "_median", "_cpu", "_cold"))
+            shown = ("" if one is None else f"{one:.2f}" for one in ratios)
             millis = (f"{figures[f'{name}_wall_us_min'] / 1000:,.2f}" for name in (side, beside))
-            yield f"  {line.format(**figures)}", *millis, *ratios, *_held(figures, side)
+            yield f"  {line.format(**figures)}", *millis, *shown, *_held(figures, side)
 
 
 def _held(figures: dict[str, Any], name: str) -> tuple[str, str]:
     bar = figures.get("bars", {}).get(name.removesuffix("_ratio"))
     return (f"{bar['bar_ratio']:g}", "yes" if bar["met"] else "NO") if bar else ("", "")
+
+
+if __name__ == "__main__":
+    print(json.dumps(_measure(sys.argv[1], Effort(**json.load(sys.stdin)))))
