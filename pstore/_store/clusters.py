@@ -353,11 +353,14 @@ class Heap:
         self.open = {key: None if value is cluster else value for key, value in self.open.items()}
 
     def settle(self, clusters: Collection[Cluster]) -> list[Any]:
-        """Take the clusters as they are now for what is stored; give the nodes that may have been let go of."""
+        """Take the clusters as they are now for what is stored; give the nodes that may have been let go of.
+
+        Nothing ends before all are settled: that may run code, and what it changes is not what is stored.
+        """
         lost, self._dropped = self._dropped, []
         home = self.home
-        for cluster in clusters:
-            before, keys = cluster.held, cluster.keys
+        held_before = [(cluster.held, cluster.keys, cluster.others) for cluster in clusters]
+        for cluster, (before, keys, _) in zip(clusters, held_before, strict=True):
             cluster.settle()
             if before:
                 gone = _no_longer(before[:keys], cluster.held[: cluster.keys])
@@ -416,15 +419,13 @@ class Heap:
         self.shrunk |= stale
         return list(stale)
 
-    def sweep(self, lost: list[Any]) -> list[Cluster]:
-        """Let go of those nodes that nothing but the heap holds; give the clusters that they were in.
-
-        `lost` are the nodes to look at; afterwards, those that may be next.
+    def ended(self, lost: list[Any]) -> list[Any]:
+        """Give those of some nodes that nothing but the heap holds; the list of them all is emptied.
 
         What held a node at the last commit, and does not any more, is not held by the heap any more either: so the
         reference counts tell what they would have told the program.
         """
-        stale: dict[Cluster, None] = {}
+        ended = []
         unique = list({id(obj): obj for obj in lost}.values())
         lost.clear()
         while unique:
@@ -435,15 +436,17 @@ class Heap:
             count = getrefcount(obj)
             if count > _IN_HEAP + _IN_WATCH:
                 continue  # to count what the watch holds takes long
-            number = next((number for number, node in cluster.numbered() if node is obj), None)
-            if number is None or count > _IN_HEAP + cluster.own_holds(obj):
-                continue
-            cluster.nodes[number] = None
-            del self.home[id(obj)]
-            stale[cluster] = None
-            lost += self._without_runs(obj)
-            lost += (part for part in _get_referents(obj) if id(part) in self.home)
-        return self._without_empty(stale)
+            if count <= _IN_HEAP + cluster.own_holds(obj) and any(node is obj for node in cluster.nodes):
+                ended.append(obj)
+        return ended
+
+    def led_to(self, nodes: list[Any]) -> list[Any]:
+        """The nodes that some nodes lead to."""
+        found: list[Any] = []
+        for node in nodes:
+            found += self.runs.get(id(node), ())
+        found += (part for part in _get_referents(*nodes) if id(part) in self.home)
+        return found
 
     def note_runs(self, runs: dict[int, tuple[Any, list[list[Any]]]]) -> None:
         """Containers were cut into runs, see `runs`: id -> (container, runs)."""
@@ -454,11 +457,9 @@ class Heap:
             self.run_ids |= kept
         self.run_ids.difference_update(map(id, self._dropped))
 
-    def _without_runs(self, node: Any) -> list[Any]:
-        """The node has gone; give its runs."""
-        runs = self.runs.pop(id(node), [])
-        self.run_ids.difference_update(map(id, runs))
-        return runs
+    def _without_runs(self, node: Any) -> None:
+        """The node has gone."""
+        self.run_ids.difference_update(map(id, self.runs.pop(id(node), ())))
 
     def all_looked_at(self) -> None:
         """All that `changed` has found was surveyed again, so that grown classes are known as they are."""
@@ -485,25 +486,24 @@ def _no_longer(before: list[Any], now: list[Any]) -> list[Any]:
 
 
 def _in_heap() -> int:
-    """What `getrefcount` says in `Heap.sweep` of an object that only the nodes of its cluster hold."""
+    """What `getrefcount` says in `Heap.ended` of an object that only the nodes of its cluster hold."""
     global _IN_HEAP
     for count in range(10):
         _IN_HEAP = count
-        if _is_swept(held=False):
-            if _is_swept(held=True):
+        if _has_ended(held=False):
+            if _has_ended(held=True):
                 break
             return count
     raise ImportError("reference counts are not what they are in CPython")
 
 
-def _is_swept(*, held: bool) -> bool:
+def _has_ended(*, held: bool) -> bool:
     heap, cluster = Heap(), Cluster(bytes(8))
     heap.clusters[cluster.oid] = cluster
     cluster.nodes = [_Probe(), _Probe()]
     heap.home[id(cluster.nodes[0])] = cluster
     holder = [cluster.nodes[0]] if held else []
-    heap.sweep([cluster.nodes[0]])
-    return cluster.nodes[0] is None and len(holder) == held
+    return bool(heap.ended([cluster.nodes[0]])) and len(holder) == held
 
 
 class _Probe:

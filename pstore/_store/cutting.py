@@ -86,6 +86,7 @@ class Cutting(abc.ABC):
         self._left: dict[Cluster, list[Any]] = {}
         self._undo: list[Callable[[], object]] = []
         self._added: list[int] = []
+        self._replaced: list[Any] = []
         self._open = dict(heap.open)
         self._numbers: dict[Cluster, dict[int, int]] = {}
         self._lengths: dict[Cluster, int] = {}
@@ -159,15 +160,21 @@ class Cutting(abc.ABC):
         self._undo.clear()
 
     def finish(self) -> None:
-        """What was surveyed is written: make it the state of the heap.  Nothing is held here any more."""
+        """What was surveyed is written: make it the state of the heap.  What that had before is held until `clear`."""
         for cluster, layout in self.layouts.items():
+            self._replaced.append((cluster.watch, cluster.placed))
             cluster.watch, cluster.placed = layout.watch, layout.placed
             cluster.edges = None if layout.plain else layout.edges
         self.heap.open = self._open
         self.heap.note_runs(self._runs)
+
+    def clear(self) -> None:
+        """Hold nothing any more.  What ends with that may run code, so that all has to be settled."""
+        self._replaced.clear()
         self._runs.clear()
         self._undo.clear()  # its functions lead back here, and the collector may not come by for long
         self._layout = Layout()
+        self._foreign = self._layout.foreign
         self.reduced.clear()
         self.grew.clear()
         self.at = None

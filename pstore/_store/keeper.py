@@ -14,7 +14,7 @@ from __future__ import annotations
 import gc
 import itertools
 import pickle
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -146,8 +146,13 @@ class Keeper:
 
     def compact(self) -> None:
         """Write all records again that have objects in them which have gone, unless there are other changes."""
+        if not self._busy:
+            with _no_collection():
+                self._compact()
+
+    def _compact(self) -> None:
         shrunk = list(self._heap.shrunk)
-        if not shrunk or self._busy or self._is_changed():
+        if not shrunk or self._is_changed():
             return
         survey = Survey(self._heap, self._jar.new_oid, self._adopt)
         self._adopted = []
@@ -159,8 +164,7 @@ class Keeper:
             raise
         if bodies:
             self._commit(survey, bodies, "compact")
-        survey.finish()
-        self._sweep(self._heap.settle(survey.layouts))
+        self._sweep(self._finish(survey, survey.layouts))
 
     def _registered(self, known: Iterable[Cluster]) -> list[Cluster]:
         """The clusters of the Persistent objects that say that they have changed."""
@@ -243,21 +247,29 @@ class Keeper:
 
     def _settle(self, survey: Survey) -> None:
         """What is now, is what is stored."""
-        heap = self._heap
         del self._jar.registered[:]
+        self._heap.all_looked_at()
+        self._heap.incomplete = False
+        self._sweep(self._finish(survey, survey.layouts))
+
+    def _finish(self, survey: Survey, clusters: Collection[Cluster]) -> list[Any]:
+        """Take the clusters for stored as they were surveyed; give the nodes that may have been let go of.
+
+        What ends with this, ends last: it may run code of the program (``__del__``, ``finally``), and what that changes
+        is not stored.
+        """
         survey.finish()
-        heap.all_looked_at()
-        heap.incomplete = False
-        self._sweep(heap.settle(survey.layouts))
+        lost = self._heap.settle(clusters)
+        survey.clear()
+        return lost
 
     def collect(self) -> int:
         """Let go of what was stored and can no longer be reached, in cycles, too; gives how many objects.
 
         Nothing is done while there are changes that were not committed: what they lead to is not known.
         """
-        if self._is_changed():
-            return 0
-        return self._collect()
+        with _no_collection():
+            return 0 if self._is_changed() else self._collect()
 
     def _is_changed(self) -> bool:
         changed = self._heap.changed()
@@ -278,26 +290,62 @@ class Keeper:
             return 0
         nodes = self._heap.unreachable(self.top)
         count = len(nodes)
-        stale = self._heap.drop(nodes)
-        del nodes
-        self._sweep(self._look_again(stale))
+        self._sweep(self._let_go(nodes))
         return count
 
     def _sweep(self, lost: list[Any]) -> None:
         while lost:
-            lost += self._look_again(self._heap.sweep(lost))
+            ended = self._heap.ended(lost)
+            if ended:
+                lost += self._heap.led_to(ended)
+                lost += self._let_go(ended)
+
+    def _let_go(self, nodes: list[Any]) -> list[Any]:
+        """Forget nodes, emptying the list of them; give those that may be next.
+
+        They end last, when what is stored is settled without them.  What has ended before, and changed what stands in
+        the same records, must not be settled: the next commit writes that.
+        """
+        clusters = {self._heap.home[id(node)] for node in nodes}
+        changed = self._changed_of(clusters)
+        stale = self._heap.drop(nodes)
+        lost = self._look_again([cluster for cluster in stale if cluster not in changed])
+        lost += self._leave_open([cluster for cluster in stale if cluster in changed])
+        nodes.clear()
+        return lost
+
+    def _changed_of(self, clusters: Iterable[Cluster]) -> set[Cluster]:
+        """Those clusters that are not as they were settled."""
+        changed = {cluster for cluster in clusters if cluster.changed()}
+        opaque = [cluster for cluster in clusters if cluster.watch.opaque and cluster not in changed]
+        if not opaque:
+            return changed
+        survey = Survey(self._heap, self._jar.new_oid, self._adopt)
+        self._adopted = []
+        try:
+            survey.run(opaque)
+            changed.update(opaque if survey.grew else (cluster for cluster, *_ in self._bodies(survey, {})))
+        except Exception:  # of the program's own methods: the next commit will tell
+            changed.update(opaque)
+        finally:
+            self._take_back(survey)
+        return changed
 
     def _look_again(self, clusters: list[Cluster]) -> list[Any]:
         """Nodes of these clusters have gone: find out what to watch now.  Nothing is written for that."""
         survey = Survey(self._heap, self._jar.new_oid, self._adopt)
         survey.run(clusters)
-        if survey.grew:  # of a reduce value that is new each time, or what is dying: the next commit will find out
+        if survey.grew:  # of a reduce value that is new each time, or what is dying
             survey.undo()
-            for cluster in clusters:
-                cluster.watch.opaque, cluster.digest = True, None
-        else:
-            self._note_digests(survey)
-            survey.finish()
+            return self._leave_open(clusters)
+        self._note_digests(survey)
+        return self._finish(survey, clusters)
+
+    def _leave_open(self, clusters: list[Cluster]) -> list[Any]:
+        """What is stored of these clusters is not what is there now: the next commit will look, and write."""
+        for cluster in clusters:
+            cluster.watch.opaque, cluster.digest = True, None
+            self._heap.incomplete = True
         return self._heap.settle(clusters)
 
     def _take_back(self, survey: Survey) -> None:
@@ -411,6 +459,7 @@ class Keeper:
             self._note_digests(survey)
             survey.finish()
         heap.settle([*new, *survey.layouts])
+        survey.clear()
 
     def _note_digests(self, survey: Survey) -> None:
         """Of what has to be stored to see whether it has changed, find out how it is stored now."""
@@ -440,7 +489,10 @@ def unreadable(name: str, error: Exception) -> StoreError:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector from looking at everything while many objects are made, none of them garbage."""
+    """Keep the garbage collector from looking at everything while many objects are made, none of them garbage.
+
+    And from running code of the program, by letting something end, between a look at the graph and what is made of it.
+    """
     if not gc.isenabled():
         yield
         return

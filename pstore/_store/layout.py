@@ -70,6 +70,7 @@ class Layout:
     def clear(self) -> None:
         """Hold nothing any more."""
         self.groups, self.flat, self.late, self.deps, self.foreign = [], [], [], {}, {}
+        self.watch, self.placed, self.edges = Watch(), [], []  # those are its cluster's by now
 
     def add(self, code: int, payload: Any) -> None:
         """One more node."""
