@@ -122,7 +122,8 @@ def store_section(folder: Path = RESULTS) -> str:
     lines = {
         f"10 of {many:,} plain objects changed: ms (times faster than `pickle`)": lambda s: _faster(s["plain"], "ten"),
         "the least of that in other shapes": _least_of_shapes,
-        f"1 of {few:,} changed": lambda s: _faster(s["small"], "one"),
+        f"1 of {few:,} changed, right after another commit": lambda s: _faster(s["small"], "one"),
+        "the same, some milliseconds after: median": lambda s: _cold(s["small"], "one"),
         f"nothing of {many:,} changed: ms, bytes written": _nothing,
         f"a first persist of {many:,} / loading them, over `pickle`": lambda s: _both(s["plain"], "first", "load"),
         "file over that of `pickle`; bytes written for each of 10 changes": _bytes,
@@ -140,6 +141,12 @@ def _store_results(path: Path) -> dict[str, Any]:
 
 def _faster(result: dict[str, Any], side: str) -> str:
     return f"{_millis(result, side)} ({_number(result[f'{side}_faster_ratio'])})"
+
+
+def _cold(result: dict[str, Any], side: str) -> str:
+    if f"{side}_cold_us_median" not in result:
+        return "-"
+    return f"{_number(result[f'{side}_cold_us_median'] / 1000)} ({_number(result[f'{side}_faster_ratio_cold'])})"
 
 
 def _millis(result: dict[str, Any], side: str) -> str:
