@@ -118,10 +118,11 @@ def store_section(folder: Path = RESULTS) -> str:
     if not present:
         raise SystemExit("no results of the store: python -m benchmarks store --json benchmarks/results")
     (many,) = {store["plain"]["objects"] for store in present}
+    (others,) = {store["listed"]["objects"] for store in present}
     (few,) = {store["small"]["objects"] for store in present}
     lines = {
         f"10 of {many:,} plain objects changed: ms (times faster than `pickle`)": lambda s: _faster(s["plain"], "ten"),
-        "the least of that in other shapes": _least_of_shapes,
+        f"10 of {others:,} changed in other shapes: the least of them": _least_of_shapes,
         f"1 of {few:,} changed, right after another commit": lambda s: _faster(s["small"], "one"),
         "the same, some milliseconds after: median": lambda s: _cold(s["small"], "one"),
         f"nothing of {many:,} changed: ms, bytes written": _nothing,
