@@ -427,15 +427,18 @@ class NotOnThisLoop(EngineError, NotImplementedError):
 
     Attributes:
         method: name of the method.
+        remedy: what to do instead.
+        reason: why the loop does not have it.
     """
 
-    def __init__(self, method: str, remedy: str = "") -> None:
-        super().__init__(method, remedy)
+    def __init__(self, method: str, remedy: str = "", reason: str = "") -> None:
+        super().__init__(method, remedy, reason)
         self.method = method
-        self.remedy = remedy or "do the input and output in a function and await pstore.step(function, *args)"
+        self.remedy = remedy or "do the input and output in a function and await pstore.step(function, ...)"
+        self.reason = reason or "what it makes cannot outlive the process"
 
     def __str__(self) -> str:
-        return f"the durable loop has no {self.method}(): what it makes cannot outlive the process; {self.remedy}"
+        return f"the durable loop has no {self.method}(): {self.reason}; {self.remedy}"
 
 
 class TaskExists(EngineError):

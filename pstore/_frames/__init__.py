@@ -25,6 +25,7 @@ module          owns
 `itertool`      itertools; `combinatorics`, `sharing` (tee, groupby): parts of it
 `views`         views, weak references (`weak`), match objects (`matches`), contexts (`contexts`), descriptors
                 (`descriptors`), type parameters (`typeparams`)
+`process_bound` locks, sockets, files, workers: refused by kind, each with what to use instead
 `describe`      words for where a frame stands and what its slots are called
 `reducers`      the table of them all
 `stored`        the names that stored bytes call

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pstore._frames import names
+from pstore._frames.process_bound import refuse_file
 from pstore._frames.standins import MISSING, fields, refuse
 from pstore._frames.stored import stored
 
@@ -236,7 +237,7 @@ def _reduce_text_stream(obj: Any) -> Any:
     for name in _STREAMS:
         if getattr(sys, name) is obj:
             return names.by_name, ("sys", name)
-    raise refuse(obj, "an open file belongs to the process", "keep its path and position, and open it where it is used")
+    raise refuse_file(obj)
 
 
 def _reduce_environment(obj: Any) -> Any:

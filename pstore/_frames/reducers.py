@@ -1,7 +1,8 @@
 """Which reducer serves which type (layer 1).
 
 Owns: the table from type to reducer, filled from the modules that own the types, and the rule for types that are not in
-it: classes and exceptions of every kind have one reducer each; all else is pickle's own business.
+it: classes and exceptions of every kind have one reducer each, what belongs to the process has one that refuses it;
+all else is pickle's own business.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pstore._frames import (
     functions,
     iterators,
     itertool,
+    process_bound,
     subclasses,
     views,
 )
@@ -52,6 +54,9 @@ def _find(cls: type) -> Reducer | None:
         return exceptions.reduce_exception
     if issubclass(cls, itertool.BASES):
         return itertool.refuse_subclass
+    refusing = process_bound.reducer_for(cls)
+    if refusing is not None:
+        return refusing
     if cls.__flags__ & 1 << 9:  # Py_TPFLAGS_HEAPTYPE: made in Python
         return subclasses.reducer_for(cls)
     return None

@@ -507,8 +507,10 @@ def _as_seen(path: str) -> str:
     """Turn a path from the pair that is stored into one from what users know."""
     for stored, seen in (("root[1]", "root"), ("root[0]['loop'].", ""), ("root[0]", "parts")):
         if path.startswith(stored):
-            return seen + path[len(stored) :]
-    return path
+            path = seen + path[len(stored) :]
+            break
+    task, coroutine, rest = path.partition("]._coro")
+    return f"task {task[len('tasks[') :]}{rest}" if coroutine and task.startswith("tasks[") else path
 
 
 _numbers = itertools.count(1 << 63)

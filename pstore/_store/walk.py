@@ -24,7 +24,7 @@ from typing import Any
 from pstore._frames import reduce_in_two_phases, reducer_of
 from pstore._frames.describe import cell_labels, state_labels, where
 from pstore._store.ephemeral import recipes
-from pstore.errors import UnsupportedValue
+from pstore.errors import CaptureError, UnsupportedValue
 
 __all__ = ["Walk", "refusal"]
 
@@ -343,29 +343,16 @@ _CONTAINERS: dict[type, Any] = {
 }
 
 
+# What is said of a value that nothing knows how to store; what belongs to the process has remedies of its own.
+_ANY_REMEDY = (
+    "let it go before the await and make it again afterwards, or have every process make its own: "
+    "pstore.ephemeral(factory, ...)"
+)
+
+
 def refusal(error: BaseException, obj_type: str, path: str) -> UnsupportedValue:
     """The error to raise for what stopped a walk at `path`."""
     if isinstance(error, UnsupportedValue):
         return type(error)(error.type_name, error.reason, error.remedy, error.path or path)
-    return UnsupportedValue(obj_type, str(error) or type(error).__name__, _remedy(obj_type), path)
-
-
-_REMEDIES = (
-    (("socket", "ssl"), "open it after the await, or do the exchange in a pstore.step"),
-    (
-        ("TextIOWrapper", "BufferedReader", "BufferedWriter", "FileIO", "BufferedRandom"),
-        "open the file after the await, or do the work in a pstore.step",
-    ),
-    (
-        ("lock", "RLock", "Condition", "Event", "Thread", "_local", "Semaphore"),
-        "use the asyncio primitive, or make it after the await",
-    ),
-)
-
-
-def _remedy(type_name: str) -> str:
-    last = type_name.rpartition(".")[2]
-    for kinds, remedy in _REMEDIES:
-        if last in kinds:
-            return remedy
-    return "let it go before the await and get it again afterwards"
+    remedy = "" if isinstance(error, CaptureError) else _ANY_REMEDY  # pstore's own texts say what to do
+    return UnsupportedValue(obj_type, str(error) or type(error).__name__, remedy, path)
