@@ -19,11 +19,17 @@ import asyncio
 import contextvars
 import gc
 import reprlib
+import sys
+import types
+import warnings
+from asyncio import base_futures
 from asyncio.tasks import _GatheringFuture  # type: ignore[attr-defined]  # gather's result has no public name
 from collections.abc import Callable, Generator
+from traceback import StackSummary
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from pstore._engine import debug
 from pstore._store import graph
 from pstore.errors import UnsupportedValue
 
@@ -37,6 +43,7 @@ Callback = Callable[[Any], object]
 
 # In place of a traceback: the one that the exception has.
 _OF_EXCEPTION = object()
+_MISSING: Any = object()
 
 PENDING, CANCELLED, FINISHED = "PENDING", "CANCELLED", "FINISHED"
 
@@ -55,32 +62,69 @@ class Future(Generic[T]):
         "_cancelled_exc",
         "_exception",
         "_exception_tb",
-        "_log_traceback",
+        "_loop",
+        "_result",
+        "_source_traceback",
+        "_state",
+        "_unseen",
+    )
+    _loop: Any  # DurableLoop; None before it is initialised
+    _state: str
+    _exception: BaseException | None
+    _unseen: bool
+    _source_traceback: StackSummary | None
+
+    # Read by asyncio.
+    _asyncio_awaited_by = None
+
+    if not TYPE_CHECKING:
+        __class_getitem__ = classmethod(types.GenericAlias)
+
+        @property
+        def __class__(self):
+            """What `isinstance` is told besides the type: programs ask whether they have a future, or a task."""
+            return asyncio.Future
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make one that can be looked at before it is initialised, or before its state is loaded."""
+        self = super().__new__(cls)
+        self._loop, self._state, self._exception, self._unseen = None, PENDING, None, False
+        self._source_traceback = None
+        return self
+
+    # The order is that of the stored format.
+    _STORED = (
+        "_asyncio_future_blocking",
+        "_callbacks",
+        "_cancel_message",
+        "_cancelled_exc",
+        "_exception",
         "_loop",
         "_result",
         "_state",
     )
-    # Read by asyncio; the durable loop has no debug mode and keeps no "awaited by" sets.
-    _source_traceback = None
-    _asyncio_awaited_by = None
 
     def __init__(self, *, loop: DurableLoop) -> None:
+        if self._loop is not None:
+            raise RuntimeError(f"{type(self).__name__} object is already initialized")
         self._loop = loop
-        self._state = PENDING
         self._result: T | None = None
-        self._exception: BaseException | None = None
         self._exception_tb: Any = None
         self._callbacks: list[tuple[Callback, contextvars.Context]] = []
         self._cancel_message: Any = None
         self._cancelled_exc: BaseException | None = None
-        self._log_traceback = False
         self._asyncio_future_blocking = False
+        if loop.get_debug():
+            self._source_traceback = debug.whence()
 
     # -- state
 
     def get_loop(self) -> DurableLoop:
         """Give the loop that the future belongs to."""
-        return self._loop
+        if self._loop is None:
+            raise RuntimeError("Future object is not initialized.")
+        loop: DurableLoop = self._loop
+        return loop
 
     def done(self) -> bool:
         """Tell whether there is a result, an exception, or a cancellation."""
@@ -98,7 +142,7 @@ class Future(Generic[T]):
             asyncio.InvalidStateError: it is not done.
         """
         self._check_done("Result")
-        self._log_traceback = False
+        self._unseen = False
         if self._exception is not None:
             if self._exception_tb is _OF_EXCEPTION:
                 self._exception_tb = self._exception.__traceback__
@@ -108,7 +152,7 @@ class Future(Generic[T]):
     def exception(self) -> BaseException | None:
         """Give the exception that was set, None if there is a result; raises as `result` if cancelled or not done."""
         self._check_done("Exception")
-        self._log_traceback = False
+        self._unseen = False
         return self._exception
 
     def _check_done(self, what: str) -> None:
@@ -116,6 +160,17 @@ class Future(Generic[T]):
             raise self._make_cancelled_error()
         if self._state != FINISHED:
             raise asyncio.InvalidStateError(f"{what} is not set.")
+
+    @property
+    def _log_traceback(self) -> bool:
+        """Whether there is an exception that nobody has looked at; asyncio says that somebody has by setting it."""
+        return self._unseen
+
+    @_log_traceback.setter
+    def _log_traceback(self, value: bool) -> None:
+        if value:
+            raise ValueError("_log_traceback can only be set to False")
+        self._unseen = False
 
     def _make_cancelled_error(self) -> BaseException:
         # Called by asyncio.gather too. The saved error is handed out once, so that it is chained once.
@@ -144,11 +199,11 @@ class Future(Generic[T]):
             error = wrapped
         self._exception, self._exception_tb, self._state = error, error.__traceback__, FINISHED
         self._schedule_callbacks()
-        self._log_traceback = True
+        self._unseen = True
 
     def cancel(self, msg: Any = None) -> bool:
         """Cancel the future; False if it is done already."""
-        self._log_traceback = False
+        self._unseen = False
         if self._state != PENDING:
             return False
         self._state, self._cancel_message = CANCELLED, msg
@@ -158,7 +213,7 @@ class Future(Generic[T]):
     def replace_outcome(self, error: BaseException) -> None:
         """Make a future that is done, and that nobody has asked yet, one that failed with `error`."""
         self._result, self._exception, self._exception_tb = None, error, None
-        self._log_traceback = True
+        self._unseen = True
 
     def _check_pending(self) -> None:
         if self._state != PENDING:
@@ -194,37 +249,46 @@ class Future(Generic[T]):
 
     # -- storing, reporting
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _new_durable, (type(self),), self.__getstate__()
+
     def __getstate__(self) -> dict[str, Any]:
         # The traceback is stored with the exception, whose __traceback__ it was.
-        state = {name: getattr(self, name) for name in Future.__slots__ if name != "__weakref__"}
-        del state["_exception_tb"]
+        state = {name: getattr(self, name) for name in Future._STORED}
+        state["_log_traceback"] = self._unseen
+        if self._source_traceback is not None:
+            state["_source_traceback"] = debug.kept(self._source_traceback)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
+        given = dict(state)
+        self._unseen = given.pop("_log_traceback")
+        self._source_traceback = debug.restored(given.pop("_source_traceback", None))
+        for name, value in given.items():
             setattr(self, name, value)
         # Asked later: in a cycle the exception may not have its traceback yet.
         self._exception_tb = _OF_EXCEPTION
 
     def __del__(self) -> None:
-        if getattr(self, "_log_traceback", False) and not self._loop.is_closed():
+        if self._unseen and not self._loop.is_closed():
             what = f"{type(self).__name__} exception was never retrieved"
-            self._loop.call_exception_handler({"message": what, "exception": self._exception, "future": self})
+            context: dict[str, Any] = {"message": what, "exception": self._exception, "future": self}
+            if self._source_traceback:
+                context["source_traceback"] = self._source_traceback
+            self._loop.call_exception_handler(context)
 
     def _repr_info(self) -> list[str]:
-        info = [self._state.lower()]
-        if self._state == FINISHED:
-            info.append(
-                f"exception={self._exception!r}"
-                if self._exception is not None
-                else f"result={reprlib.repr(self._result)}"
-            )
-        if self._callbacks:
-            info.append(f"callbacks={len(self._callbacks)}")
+        info: list[str] = base_futures._future_repr_info(self)  # type: ignore[arg-type]  # reads what is here too
         return info
 
+    @reprlib.recursive_repr()
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {' '.join(self._repr_info())}>"
+
+
+def _new_durable(cls: type[Future[Any]]) -> Future[Any]:
+    new: Future[Any] = cls.__new__(cls)
+    return new
 
 
 class FutureAwait:
@@ -252,9 +316,16 @@ class FutureAwait:
         self._given = future._asyncio_future_blocking = True
         return future
 
-    def throw(self, kind: Any, value: Any = None, traceback: TracebackType | None = None) -> Future[Any]:
+    def throw(self, kind: Any, value: Any = _MISSING, traceback: TracebackType | None = None) -> Future[Any]:
         """Raise in the awaiting frame."""
-        error = kind if isinstance(kind, BaseException) else value if isinstance(value, BaseException) else kind()
+        if value is _MISSING:
+            value = None
+        elif sys.version_info >= (3, 12):
+            text = "the (type, exc, tb) signature of throw() is deprecated, use the single-arg signature instead."
+            warnings.warn(text, DeprecationWarning, stacklevel=2)
+        if traceback is not None and not isinstance(traceback, TracebackType):
+            raise TypeError("throw() third argument must be a traceback")
+        error = _exception(kind, value)
         raise error if traceback is None else error.with_traceback(traceback)
 
     def close(self) -> None:
@@ -267,6 +338,17 @@ class FutureAwait:
         self._future, self._given = state
 
 
+def _exception(kind: Any, value: Any) -> BaseException:
+    """Make what ``throw(kind, value)`` raises."""
+    if isinstance(kind, BaseException):
+        if value is not None:
+            raise TypeError("instance exception may not have a separate value")
+        return kind
+    if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+        raise TypeError("throw() argument must be an exception or a class of exceptions")
+    return value if isinstance(value, kind) else kind() if value is None else kind(value)
+
+
 # -- asyncio's own futures
 
 _ForeignState = dict[str, Any]
@@ -274,8 +356,10 @@ _ForeignState = dict[str, Any]
 
 def _new_future(cls: type[asyncio.Future[Any]], loop: Any) -> asyncio.Future[Any]:
     # Complete as to C, as a frame may ask for its awaitable before its state is there. The loop may be without state.
+    # Where this is done is of no interest to debug mode.
     future = cls.__new__(cls)
-    asyncio.Future.__init__(future, loop=loop)
+    with debug.off(loop):
+        asyncio.Future.__init__(future, loop=loop)
     return future
 
 

@@ -20,11 +20,14 @@ import contextvars
 import functools
 import logging
 import queue
+import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, NoReturn, TypeVar
 
+from pstore._engine import debug
 from pstore._engine.future import Future
 from pstore._engine.outbox import Outbox, Retry
 from pstore._engine.task import Task
@@ -42,46 +45,12 @@ BATCH_CALLS = 10_000
 BATCH_SECONDS = 0.1
 
 
-_GONE = "what it makes cannot outlive the process"
-_EXCHANGE = _GONE, "connect, talk and close in a coroutine function and await pstore.step(function, ...)"
-_SERVE = _GONE, "serve on the loop that hosts the engine, and hand what comes in to engine.call_soon_threadsafe"
-_WATCH = (
-    "what it watches belongs to the process",
-    "watch it in a pstore.step, or on the loop that hosts the engine, which calls engine.call_soon_threadsafe",
-)
-_SIGNAL = (
-    "signals come to the process",
-    "call signal.signal where the program starts, with a handler that calls engine.call_soon_threadsafe",
-)
-_CHILD = _GONE, "run the program inside a step: await pstore.step(subprocess.run, [...])"
-_RUN = "the engine runs it", "await it, or start it with asyncio.create_task; outside of tasks: engine.run(task)"
-_OTHER = _GONE, "do the input and output in a function and await pstore.step(function, ...)"
-_REFUSALS = {
-    **dict.fromkeys(("create_server", "create_unix_server", "connect_accepted_socket", "sock_accept"), _SERVE),
-    **dict.fromkeys(
-        ("create_connection", "create_unix_connection", "create_datagram_endpoint", "start_tls"), _EXCHANGE
-    ),
-    **dict.fromkeys(("sock_connect", "sock_recv", "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into"), _EXCHANGE),
-    **dict.fromkeys(("sock_sendall", "sock_sendto", "sock_sendfile", "sendfile"), _EXCHANGE),
-    **dict.fromkeys(("connect_read_pipe", "connect_write_pipe"), _EXCHANGE),
-    **dict.fromkeys(("add_reader", "remove_reader", "add_writer", "remove_writer"), _WATCH),
-    **dict.fromkeys(("add_signal_handler", "remove_signal_handler"), _SIGNAL),
-    **dict.fromkeys(("subprocess_exec", "subprocess_shell"), _CHILD),
-    **dict.fromkeys(("run_forever", "run_until_complete"), _RUN),
-    "stop": ("the engine runs it", "return from the task; whoever has the engine calls engine.stop()"),
-    "getaddrinfo": ("it asks the network", "await pstore.step(socket.getaddrinfo, host, port)"),
-    "getnameinfo": ("it asks the network", "await pstore.step(socket.getnameinfo, address, flags)"),
-    "set_default_executor": ("an executor cannot be stored", "leave it: run_in_executor(None, ...) becomes a step"),
-}
-
-
 def _refuse(name: str) -> Callable[..., NoReturn]:
     def refused(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
-        reason, remedy = _REFUSALS.get(name, _OTHER)
-        raise NotOnThisLoop(name, remedy, reason)
+        raise NotOnThisLoop(name)
 
     refused.__name__, refused.__qualname__ = name, f"DurableLoop.{name}"
-    refused.__doc__ = "Refuse: see `_REFUSALS`."
+    refused.__doc__ = "Refuse: what this makes cannot outlive the process."
     return refused
 
 
@@ -98,6 +67,7 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
         outbox: steps that are asked for.
         latest: the time when the last call was made, UTC seconds; time goes on from there after a restart.
         unreported: spawned tasks that failed and of which this process has told nobody; not stored.
+        slow_callback_duration: in debug mode calls that take longer, in seconds, are logged; not stored.
     """
 
     _STORED = ("tasks", "outbox", "_ready", "_timers", "_made", "_handler", "_eager", "latest")
@@ -116,6 +86,10 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
     def _reset(self) -> None:
         self._timeline = Timeline(SystemClock())
         self._running = self._closed = self.interrupted = False
+        self._debug, self._origins = debug.is_on(), 0
+        self._thread: int | None = None
+        self._current: asyncio.Handle | None = None
+        self.slow_callback_duration = 0.1
         self.unreported: list[Task[Any]] = []
         self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
@@ -163,16 +137,36 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
         for _ in range(len(self._ready)):
             handle = self._ready.popleft()
             if not handle.cancelled():
-                handle._run()
+                self._run_timed(handle) if self._debug else handle._run()
                 calls += 1
             if self.interrupted or calls >= most:
                 break
         return calls
 
+    def _run_timed(self, handle: asyncio.Handle) -> None:
+        began, self._current = time.monotonic(), handle
+        try:
+            handle._run()
+        finally:
+            self._current = None
+        seconds = time.monotonic() - began
+        if seconds >= self.slow_callback_duration:
+            logger.warning("Executing %s took %.3f seconds", debug.describe(handle), seconds)
+
     def set_running(self, running: bool) -> None:
         """Make this the running loop of the thread, or no longer."""
+        if self._debug:
+            self._note_origins(running)
         self._running = running
+        self._thread = threading.get_ident() if running else None
         asyncio._set_running_loop(self if running else None)
+
+    def _note_origins(self, on: bool) -> None:
+        """Have Python note where coroutines are made, in debug mode while the loop runs."""
+        if on:
+            self._origins = debug.set_origins(None)
+        else:
+            debug.set_origins(self._origins)
 
     def has_ready(self) -> bool:
         """Tell whether a call is ready now."""
@@ -251,6 +245,8 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
     ) -> asyncio.Handle:
         """Have ``callback(*args)`` called in the next round."""
         handle = Handle(callback, args, self, context)
+        if self._debug:
+            self._check_call(handle, "call_soon")
         self._ready.append(handle)
         return handle
 
@@ -259,6 +255,8 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
     ) -> asyncio.Handle:
         """As `call_soon`, from any thread and from signal handlers.  Durable once the engine has committed it."""
         handle = Handle(callback, args, self, contextvars.Context() if context is None else context)
+        if self._debug:
+            self._check_call(handle, "call_soon_threadsafe", any_thread=True)
         self.inbox.put(handle)
         return handle
 
@@ -270,15 +268,29 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
         self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         """Have ``callback(*args)`` called in `delay` seconds."""
+        if delay is None:
+            raise TypeError("delay must not be None")
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         """Have ``callback(*args)`` called at `when`, UTC seconds."""
+        if when is None:
+            raise TypeError("when cannot be None")
         handle = TimerHandle(when, callback, args, self, context)
+        if self._debug:
+            self._check_call(handle, "call_at")
         self._timers.add(handle)
         return handle
+
+    def _check_call(self, handle: Any, method: str, *, any_thread: bool = False) -> None:
+        """What debug mode asks of a call that is to be made."""
+        if not any_thread:
+            debug.check_thread(self._thread)
+        debug.check_callback(handle._callback, method)
+        if handle._source_traceback:
+            debug.trimmed(handle._source_traceback)
 
     def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
         if handle._scheduled:
@@ -309,10 +321,10 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
         """Run a function in a thread, as a step: at least once, its result stored."""
         if executor is not None:
             raise NotOnThisLoop(
-                "run_in_executor with an executor of its own",
-                "pass None, or await pstore.step(function, ...): it becomes a step",
-                "an executor cannot be stored",
+                "run_in_executor", "an executor cannot be stored: pass None, or await pstore.step(function, *args)"
             )
+        if self._debug:
+            debug.check_callback(func, "run_in_executor")
         context, func, args = _without_context_run(func, args)
         return self.ask(func, args, context=context)
 
@@ -337,38 +349,63 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         """Log what went wrong."""
-        details = "".join(
-            f"\n{name}: {context[name]!r}" for name in sorted(context) if name not in ("message", "exception")
-        )
         error = context.get("exception")
-        message = context.get("message") or "Unhandled exception in the durable loop"
-        logger.error("%s%s", message, details, exc_info=error)
+        lines = [context.get("message") or "Unhandled exception in the durable loop"]
+        for name in sorted(context):
+            if name in debug.STACKS:
+                lines.append(debug.STACKS[name] + "".join(traceback.format_list(context[name])).rstrip())
+            elif name not in ("message", "exception"):
+                lines.append(f"{name}: {context[name]!r}")
+        whence = getattr(self._current, "_source_traceback", None)  # of the call that is being made
+        if whence and "source_traceback" not in context:
+            lines.append(debug.STACKS["handle_traceback"] + "".join(traceback.format_list(whence)).rstrip())
+        logger.error("\n".join(lines), exc_info=error and (type(error), error, error.__traceback__))
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Hand what went wrong to the handler, and to the log if there is none or it fails itself."""
         if self._closed:
             return
         if self._handler is None:
-            self.default_exception_handler(context)
-            return
+            self._handle_by_default(context, "")
+        else:
+            self._handle_by(self._handler, context)
+
+    def _handle_by_default(self, context: dict[str, Any], when: str) -> None:
         try:
-            self._handler(self, context)
+            self.default_exception_handler(context)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # it must not get out into the loop
-            failed = {"message": "Exception in the exception handler", "exception": error, "context": context}
-            self.default_exception_handler(failed)
+        except BaseException:  # it must not get out into the loop
+            logger.error("Exception in default exception handler" + when, exc_info=True)
+
+    def _handle_by(self, handler: Callable[..., object], context: dict[str, Any]) -> None:
+        """Call the handler that was set, in the context of what went wrong."""
+        origin: Any = next(
+            (context[name] for name in ("task", "future", "handle") if context.get(name) is not None), None
+        )
+        of_origin = origin.get_context() if hasattr(origin, "get_context") else None
+        try:
+            if isinstance(of_origin, contextvars.Context):
+                of_origin.run(handler, self, context)
+            else:
+                handler(self, context)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            failed = {"message": "Unhandled error in exception handler", "exception": error, "context": context}
+            self._handle_by_default(failed, " while handling an unexpected error in custom exception handler")
 
     # -- being a loop
 
     def get_debug(self) -> bool:
-        """There is no debug mode."""
-        return False
+        """Tell whether asyncio's debug mode is on, in this process."""
+        return self._debug
 
     def set_debug(self, enabled: bool) -> None:
-        """Refuse: there is no debug mode."""
-        if enabled:
-            raise NotOnThisLoop("set_debug", "there is no debug mode; look at a task with `pstore show`")
+        """Turn asyncio's debug mode on or off, in this process; see `debug`."""
+        if self._running and bool(enabled) != self._debug:
+            self._note_origins(enabled)
+        self._debug = bool(enabled)
 
     def is_running(self) -> bool:
         """Tell whether the engine is running this loop."""

@@ -20,6 +20,7 @@ import asyncio
 import contextvars
 import types
 from asyncio import base_tasks
+from asyncio.coroutines import _format_coroutine  # type: ignore[attr-defined]  # as asyncio's tasks show it
 from asyncio.tasks import _enter_task, _leave_task, _register_task
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -86,6 +87,12 @@ class Task(Future[T]):
 
     # -- what asyncio.Task has
 
+    if not TYPE_CHECKING:
+
+        @property
+        def __class__(self):
+            return asyncio.Task
+
     def get_coro(self) -> Coroutine[Any, Any, T] | None:
         """Give the coroutine; None if the task was done when it was stored."""
         return self._coro
@@ -132,7 +139,7 @@ class Task(Future[T]):
 
     def cancel(self, msg: Any = None) -> bool:
         """Have CancelledError raised in the coroutine at its next step; False if the task is done."""
-        self._log_traceback = False
+        self._unseen = False
         if self.done():
             return False
         self._num_cancels_requested += 1
@@ -280,15 +287,13 @@ class Task(Future[T]):
         if not self.done():
             _register_task(self)  # type: ignore[arg-type]
 
-    def _line(self) -> str:
-        frame = getattr(self._coro, "cr_frame", None)
-        return "" if frame is None else f" running at {frame.f_code.co_filename}:{frame.f_lineno}"
-
     def _repr_info(self) -> list[str]:
         info = super()._repr_info()
         if not self.done() and self.cancelling():
             info[0] = "cancelling"
-        info[1:1] = [f"name={self._name!r}", f"coro=<{self.title}(){self._line()}>"]
+        # Of a task that was done when it was stored the coroutine is not there any more.
+        coro = f"{self.title}() done" if self._coro is None else _format_coroutine(self._coro)
+        info[1:1] = [f"name={self._name!r}", f"coro=<{coro}>"]
         if self._fut_waiter is not None:
             info.insert(3, f"wait_for={self._fut_waiter!r}")
         return info

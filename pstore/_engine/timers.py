@@ -10,6 +10,8 @@ import asyncio
 import heapq
 from typing import Any
 
+from pstore._engine import debug
+
 __all__ = ["Handle", "TimerHandle", "Timers"]
 
 
@@ -20,12 +22,15 @@ class Handle(asyncio.Handle):
     _STORED: tuple[str, ...] = ("_callback", "_args", "_cancelled", "_loop", "_context")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self._STORED}
+        state = {name: getattr(self, name) for name in self._STORED}
+        if self._source_traceback:
+            state["_source_traceback"] = debug.kept(self._source_traceback)
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
             setattr(self, name, value)
-        self._repr = self._source_traceback = None
+        self._repr, self._source_traceback = None, debug.restored(state.get("_source_traceback"))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _new_handle, (type(self),), self.__getstate__()

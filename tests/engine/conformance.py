@@ -1,178 +1,395 @@
-"""CPython's own tests of asyncio's primitives, run on the durable loop and its tasks (nothing is stored here).
+"""CPython's own tests of asyncio on the durable loop, its tasks and futures: as they are, and with recapture.
 
-    python conformance.py MODULE ...     prints per module: tests run, failed, skipped; the exit code is 1 if any fail
+    python -m tests.engine.conformance [--plain] [--json FILE] [MODULE ...]     the table; exit status 1 if any fails
 
-test_tasks and test_futures bring loops of their own, on which the durable task and future are tested: run them apart.
-For the others the loop is the durable one, with the driver that `asyncio.Runner` expects, on the clock of the system.
+Each module is run twice, in processes of its own.  *Recaptured* means that every frame of a coroutine, generator or
+async generator that gets suspended is captured and rebuilt, twice, and the test goes on with the rebuilt frame in place
+of its own: at every await, at each level of the chain (how: `tests.suites.recapture`).
+
+What is run is chosen by `CASES`: classes as they are, with the durable loop wherever asyncio would make one; and the
+bases that CPython derives once for each of its own implementations of Task and Future, derived once more for that of
+pstore.  Excluded tests (`EXCLUDED`, each with its reason) are run nevertheless: one that passes is reported as stale.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import importlib
-import itertools
-import queue
+import json
 import sys
+import tempfile
+import time
 import unittest
 import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
-from pstore._engine import task as durable
-from pstore._engine.loop import DurableLoop
+from pstore._engine import loop, timers
+from tests.engine.driven import DrivenLoop, Future, Task, TimedLoop
+from tests.suites import worker
+from tests.suites.build import CannotBuild, build
+from tests.suites.runner import Log, NoSuites, module_of, run_module
 
-PRIMITIVES = ["test_locks", "test_queues", "test_taskgroups", "test_timeouts", "test_waitfor"]
-OWN_LOOPS = ["test_tasks", "test_futures"]
+PACKAGE = "test_asyncio."
+WORKER = "tests.engine.conformance"
 
-# Tests that ask for what the durable loop does not claim, each with its reason.
+
+@dataclass(frozen=True)
+class Case:
+    """A class of tests that is run.
+
+    Attributes:
+        name: of the class in the module; Pythons without it are served without it.
+        members: what to put into a class derived from it; None: it is run as it is.
+        bases: further classes of the module to derive from.
+        only: tests to run; all if empty.
+        kind: what the derived class is, if the base is no TestCase by itself.
+    """
+
+    name: str
+    members: dict[str, Any] | None = None
+    bases: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    kind: type[unittest.TestCase] | None = None
+
+
+def new_future(test: Any, *args: Any, loop: Any = None) -> Future:
+    """What BaseFutureDoneCallbackTests asks for, and what BaseFutureTests makes of its `cls`."""
+    return Future(*args, loop=loop or test.loop)
+
+
+TASKS = {
+    "Task": Task,
+    "Future": Future,
+    "all_tasks": staticmethod(asyncio.all_tasks),
+    "current_task": staticmethod(asyncio.current_task),
+}
+EAGER = {"Task": Task}
+LOOP = {"create_event_loop": lambda test: DrivenLoop()}
+
+CASES: dict[str, list[Case]] = {
+    "test_tasks": [
+        Case("BaseTaskTests", TASKS, bases=("SetMethodsTest",)),
+        *map(Case, ["CCurrentLoopTests", "FutureGatherTests", "CoroutineGatherTests", "RunCoroutineThreadsafeTests"]),
+        *map(Case, ["SleepTests", "CompatibilityTests"]),
+    ],
+    "test_futures": [
+        Case("DuckTests"),
+        Case("BaseFutureTests", {"cls": Future}),
+        Case("BaseFutureDoneCallbackTests", {"_new_future": new_future}),
+        Case("BaseFutureInheritanceTests", {"_get_future_cls": lambda test: Future}),
+    ],
+    "test_futures2": [
+        Case("FutureTests", {"cls": Task}, kind=unittest.IsolatedAsyncioTestCase),
+        Case("FutureReprTests"),
+    ],
+    "test_eager_task_factory": [
+        Case("EagerTaskFactoryLoopTests", EAGER),
+        Case("BaseEagerTaskFactoryTests", EAGER),
+        Case("BaseNonEagerTaskFactoryTests", EAGER),
+        Case("DefaultTaskFactoryEagerStart"),
+    ],
+    "test_locks": [],
+    "test_queues": [],
+    "test_timeouts": [],
+    "test_taskgroups": [],
+    "test_waitfor": [],
+    "test_staggered": [],
+    "test_context": [],
+    "test_runners": [],
+    "test_threads": [],
+    "test_pep492": [Case("LockTests"), Case("CoroutineTests")],
+    "test_graph": [Case("CallStackTestBase", {}, kind=unittest.IsolatedAsyncioTestCase)],
+    "test_base_events": [
+        Case("RunningLoopTests"),
+        Case(
+            "BaseEventLoopTests",
+            only=(
+                "test_asyncgen_finalization_by_gc",
+                "test_asyncgen_finalization_by_gc_in_other_thread",
+                "test_call_later",
+                "test_call_later_negative_delays",
+                "test_call_soon",
+                "test_call_soon_non_callable",
+                "test_check_thread",
+                "test_close",
+                "test_create_named_task_with_custom_factory",
+                "test_create_named_task_with_default_factory",
+                "test_create_task",
+                "test_create_task_error_closes_coro",
+                "test_default_exc_handler_broken",
+                "test_default_exc_handler_callback",
+                "test_default_exc_handler_coro",
+                "test_run_forever_keyboard_interrupt",
+                "test_run_until_complete_baseexception",
+                "test_run_until_complete_loop",
+                "test_run_until_complete_loop_orphan_future_close_loop",
+                "test_run_until_complete_type_error",
+                "test_set_debug",
+                "test_set_exc_handler_broken",
+                "test_set_exc_handler_custom",
+                "test_set_exc_handler_invalid",
+                "test_set_task_factory",
+                "test_set_task_factory_invalid",
+                "test_time_and_call_at",
+            ),
+        ),
+        Case(
+            "BaseEventLoopWithSelectorTests",
+            only=("test_log_slow_callbacks", "test_call_coroutine"),
+        ),
+    ],
+    "test_events": [
+        Case(
+            "EventLoopTestsMixin",
+            LOOP,
+            only=(
+                "test_call_later",
+                "test_call_soon",
+                "test_call_soon_threadsafe",
+                "test_call_soon_threadsafe_same_thread",
+                "test_call_soon_threadsafe_handle_block_cancellation",
+                "test_call_soon_threadsafe_handle_block_check_cancelled",
+                "test_call_soon_threadsafe_handle_cancel_other_thread",
+                "test_call_soon_threadsafe_handle_cancel_same_thread",
+                "test_close",
+                "test_run_in_executor",
+                "test_run_in_executor_cancel",
+                "test_run_until_complete",
+                "test_run_until_complete_nesting",
+                "test_run_until_complete_stopped",
+            ),
+        ),
+        Case("HandleTests"),
+        Case("TimerTests"),
+    ],
+}
+
+# Tests that ask for what the durable loop does not claim, each with its reason.  Names are MODULE.TEST.
+DROPPED = "a durable task that is dropped is silent (invariant I2)"
+THREADS = "calls that come through call_soon_threadsafe are taken in at the next turn, behind those of the loop itself"
 EXCLUDED = {
-    **dict.fromkeys(
-        ["test_task_repr", "test_task_repr_autogenerated", "test_task_repr_name_not_str", "test_future_repr"],
-        "the repr is shorter: no list of callbacks",
-    ),
-    **dict.fromkeys(
-        ["test_log_destroyed_pending_task", "test_error_in_call_soon"],
-        "a durable task that is dropped is silent (invariant I2)",
-    ),
-    "test_task_disallow_multiple_initialization": "no task is made twice: the loop makes them",
-    "test_generic_alias": "the adapted class is not generic, that of pstore is",
-    **dict.fromkeys(["test_task_source_traceback", "test_future_source_traceback"], "there is no debug mode"),
-    **dict.fromkeys(
-        ["test_uninitialized", "test_constructor_without_loop", "test_future_disallow_multiple_initialization"],
-        "futures are made by the loop only",
-    ),
-    "test_exception": "StopIteration is wrapped as by 3.12 and later, 3.11 refuses it",
-    "test_future_iter_throw": "of the deprecated forms of throw() none is refused or warned of",
-    **dict.fromkeys(
-        ["test_log_traceback", "test_future_cancel_message_setter"], "setters of private attributes are not guarded"
-    ),
+    "test_tasks.test_log_destroyed_pending_task": DROPPED,
+    "test_tasks.test_error_in_call_soon": DROPPED,
+    "test_futures2.test_task_exc_handler_correct_context": DROPPED,
+    "test_tasks.test_run_coroutine_threadsafe_task_cancelled": "a concurrent.futures.CancelledError that a step raises "
+    "stays one; asyncio's executors make an asyncio.CancelledError of it",
+    "test_events.test_call_soon_threadsafe": THREADS,
+    "test_events.test_call_soon_threadsafe_same_thread": THREADS,
+    "test_events.test_close": "a closed durable loop falls silent, as its tasks go on in another process (invariant I2)",
 }
 
 
-
-class DrivenLoop(DurableLoop):
-    """The durable loop, driven by itself as asyncio's own loops are."""
-
-    stopping = False
-
-    def run_forever(self):
-        self.set_running(True)
-        hooks = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(finalizer=self.close_asyncgen)
-        try:
-            while not self.stopping:
-                self.run_batch()
-                self.wait()
-        finally:
-            self.stopping = False
-            self.set_running(False)
-            sys.set_asyncgen_hooks(*hooks)
-
-    def wait(self):
-        deadline = self.next_deadline()
-        timeout = 0 if self.stopping or self.has_ready() else None
-        if timeout is None and deadline is not None:
-            timeout = max(0.0, deadline - self.time())
-        try:
-            self.call_ready(self.inbox.get(timeout=timeout, block=timeout != 0))
-        except queue.Empty:
-            return
-
-    def run_until_complete(self, future):
-        task = asyncio.ensure_future(future, loop=self)
-        task.add_done_callback(lambda _: self.stop())
-        self.run_forever()
-        return task.result()
-
-    def stop(self):
-        self.stopping = True
-
-    def run_batch(self):
-        # One round at a time, as `stop` ends a loop after the present round.
-        self._ready.extend(self._timers.take_due(self.time()))
-        for _ in range(len(self._ready)):
-            handle = self._ready.popleft()
-            if not handle.cancelled():
-                handle._run()
-        return True
-
-    def set_debug(self, enabled):
-        pass
+# ---------------------------------------------------------------- in the worker
 
 
-class Policy(asyncio.DefaultEventLoopPolicy if sys.version_info < (3, 14) else object):
-    def new_event_loop(self):
-        return DrivenLoop()
+class Logger:
+    """What the tests have put in place of asyncio's logger; pstore's messages go to its own."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio.base_events.logger, name)
 
 
-class Future(durable.Future):
-    """The durable future with the constructor that the tests call."""
+def put_in_place(module: str) -> None:
+    """Have asyncio make durable loops; before the module of tests is imported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        policy = type(asyncio.get_event_loop_policy())
+        policy._loop_factory = DrivenLoop  # type: ignore[attr-defined]
+    for home in (asyncio, asyncio.base_events, asyncio.unix_events):
+        for name in ("BaseEventLoop", "SelectorEventLoop", "EventLoop"):
+            if hasattr(home, name):
+                setattr(home, name, DrivenLoop)
+    loop.logger = Logger()  # type: ignore[assignment]
+    if module == "test_events":
+        asyncio.Handle, asyncio.TimerHandle = timers.Handle, timers.TimerHandle  # type: ignore[misc]
+    utils = importlib.import_module("test.test_asyncio.utils")
+    utils.TestLoop = TimedLoop
 
-    def __init__(self, *, loop=None):
-        super().__init__(loop=asyncio.get_event_loop() if loop is None else loop)
+
+def classes(module: Any, name: str) -> Iterator[tuple[type[unittest.TestCase], Case]]:
+    """The classes of a module that are run."""
+    chosen = CASES[name]
+    if not chosen:
+        found = [each for each in vars(module).values() if isinstance(each, type)]
+        tests = [each for each in found if issubclass(each, unittest.TestCase) and each.__module__ == module.__name__]
+        chosen = [Case(each.__name__) for each in tests]
+    for case in chosen:
+        base = getattr(module, case.name, None)
+        if base is None:
+            continue
+        if case.members is None:
+            yield base, case
+            continue
+        kind = case.kind or module.test_utils.TestCase
+        bases = (base, *(getattr(module, further) for further in case.bases), kind)
+        yield type("Durable" + case.name, bases, {"__module__": module.__name__, **case.members}), case
 
 
-class Task(durable.Task):
-    """The durable task with the constructor that the tests call."""
+def select(module: str, skip: set[str]) -> unittest.TestSuite:
+    """The tests to run."""
+    name = module.rpartition(".")[2]
+    suite = unittest.TestSuite()
+    for cls, case in classes(importlib.import_module(module), name):
+        for test in worker.cases(unittest.defaultTestLoader.loadTestsFromTestCase(cls)):
+            method = test.id().rpartition(".")[2]
+            if test.id() not in skip and (not case.only or method in case.only):
+                suite.addTest(test)
+    return suite
 
-    numbers = itertools.count()
 
-    def __init__(self, coro, *, loop=None, name=None, context=None, eager_start=False):
-        if not asyncio.iscoroutine(coro):
-            raise TypeError(f"a coroutine was expected, got {coro!r}")
-        loop = asyncio.get_event_loop() if loop is None else loop
-        super().__init__(coro, loop=loop, task_id=f"Task-{next(self.numbers)}", name=name, context=context)
-        if eager_start and loop.is_running():
-            self.start_eagerly()
+# ---------------------------------------------------------------- what became of them
+
+
+@dataclass
+class Run:
+    """One run of a module."""
+
+    run: int = 0
+    passed: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    suspensions: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Outcome:
+    """A module: both runs, and what is not counted in them."""
+
+    module: str
+    plain: Run = field(default_factory=Run)
+    recaptured: Run = field(default_factory=Run)
+    excluded: dict[str, str] = field(default_factory=dict)
+    stale: list[str] = field(default_factory=list)
+    skipped_by_python: dict[str, str] = field(default_factory=dict)
+
+
+def short(module: str, test: str) -> str:
+    """Class and test."""
+    return test.removeprefix(f"test.{PACKAGE}{module}.")
+
+
+def excluded(module: str, test: str) -> str | None:
+    """Why a test is not counted; None if it is."""
+    return EXCLUDED.get(f"{module}.{test.rpartition('.')[2]}")
+
+
+def problem(row: dict[str, Any]) -> str | None:
+    """Why a test has failed; None if it has not."""
+    if row["status"] in ("failed", "crashed"):
+        return f"{row['status']}: {row['message']}"
+    if row.get("problems"):
+        return "not recaptured: " + json.dumps(row["problems"][:5])
+    return None
+
+
+def count(outcome: Outcome, run: Run, log: Log) -> None:
+    """Add up a run."""
+    for test, row in log.ended.items():
+        name, why, reason = short(outcome.module, test), problem(row), excluded(outcome.module, test)
+        run.suspensions += row.get("suspended", 0)
+        if row["status"] == "skipped":
+            outcome.skipped_by_python[name] = row["message"]
+        elif reason is not None:
+            outcome.excluded[name] = reason
+            if why is None and run is outcome.plain:
+                outcome.stale.append(name)
         else:
-            self.start()
+            run.run += 1
+            run.passed += why is None
+            if why is not None:
+                run.failed[name] = why
 
 
-def tests_of(module, name):
-    loader = unittest.defaultTestLoader
-    if name == "test_futures":
-        bases = (module.BaseFutureTests, module.BaseFutureDoneCallbackTests)
-        members = {"cls": Future, "_new_future": lambda self, *args, loop=None: Future(*args, loop=loop or self.loop)}
-        suites = [
-            loader.loadTestsFromTestCase(type("Durable", (base, module.test_utils.TestCase), members))
-            for base in bases
-        ]
-    elif name == "test_tasks":
-        # Its cases are made per class of task and future; its loops, mocks of asyncio's, only lack the one method
-        # that a durable task calls when it ends.
-        module.test_utils.TestLoop.task_ended = asyncio.BaseEventLoop.task_ended = lambda loop, task: None
-        base = (module.BaseTaskTests, module.test_utils.TestCase)
-        members = {"Task": Task, "Future": Future, "all_tasks": staticmethod(asyncio.all_tasks)}
-        members["current_task"] = staticmethod(asyncio.current_task)
-        suites = [loader.loadTestsFromTestCase(type("DurableTaskTests", base, members))]
-    else:
-        suites = [loader.loadTestsFromModule(module)]
-    while suites:
-        item = suites.pop()
-        if isinstance(item, unittest.TestSuite):
-            suites.extend(item)
-        elif item._testMethodName not in EXCLUDED:
-            yield item
+def run_tests(module: str, extension: Path | None, *, plain: bool = False) -> Outcome:
+    """Run a module as it is, and recaptured if there is the extension for it and it is wanted."""
+    outcome = Outcome(module)
+    runs = [(outcome.plain, ())] + [(outcome.recaptured, ("--recapture",))] * (extension is not None and not plain)
+    for run, flags in runs:
+        began = time.perf_counter()
+        count(outcome, run, run_module(module_of(PACKAGE + module), extension or Path(), *flags, worker=WORKER))
+        run.seconds = round(time.perf_counter() - began, 1)
+    return outcome
 
 
-def main(names):
-    if set(names) & set(OWN_LOOPS):
-        pass  # these bring loops of their own
-    elif sys.version_info >= (3, 13):
-        unittest.IsolatedAsyncioTestCase.loop_factory = DrivenLoop
-        asyncio.new_event_loop = asyncio.events.new_event_loop = DrivenLoop
-    elif sys.version_info < (3, 14):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            asyncio.set_event_loop_policy(Policy())
-    bad = False
-    for name in names:
-        module = importlib.import_module(f"test.test_asyncio.{name}")
-        suite = unittest.TestSuite(tests_of(module, name))
-        result = unittest.TextTestRunner(verbosity=0, buffer=True).run(suite)
-        print(name, "run", result.testsRun, "failed", len(result.failures) + len(result.errors),
-              "skipped", len(result.skipped), flush=True)  # fmt: skip
-        bad = bad or not result.wasSuccessful()
-    return int(bad)
+def modules() -> list[str]:
+    """Those that this Python has.
+
+    Raises:
+        NoSuites: it has none.
+    """
+    module_of("test_asyncio")
+    found = []
+    for name in CASES:
+        try:
+            module_of(PACKAGE + name)
+        except NoSuites:
+            continue
+        found.append(name)
+    return found
+
+
+# ---------------------------------------------------------------- the command
+
+HEADINGS = ("module", "run", "passed", "failed", "recaptured: run", "passed", "failed", "suspensions", "excluded",
+            "skipped by Python", "seconds")  # fmt: skip
+
+
+def row(outcome: Outcome) -> list[str]:
+    """One line of the table."""
+    plain, again = outcome.plain, outcome.recaptured
+    numbers = [plain.run, plain.passed, len(plain.failed), again.run, again.passed, len(again.failed),
+               again.suspensions, len(outcome.excluded), len(outcome.skipped_by_python)]  # fmt: skip
+    return [outcome.module, *map(str, numbers), f"{plain.seconds} + {again.seconds}"]
+
+
+def table(outcomes: list[Outcome]) -> str:
+    """The outcomes as a Markdown table."""
+    rows = [row(outcome) for outcome in outcomes]
+    rows.append(["all", *(str(sum(int(r[i]) for r in rows)) for i in range(1, len(HEADINGS) - 1)), ""])
+    lines = [list(HEADINGS), ["---"] * len(HEADINGS), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def details(outcome: Outcome) -> Iterator[str]:
+    """What is to be said about a module below the table."""
+    for run, how in ((outcome.plain, "FAILED"), (outcome.recaptured, "FAILED RECAPTURED")):
+        for test, why in run.failed.items():
+            yield f"{how} {outcome.module}.{test}\n    " + why.strip().replace("\n", "\n    ")
+    yield from (f"excluded {outcome.module}.{test}: {why}" for test, why in outcome.excluded.items())
+    yield from (f"STALE exclusion, the test passes: {outcome.module}.{test}" for test in outcome.stale)
+
+
+def main() -> int:
+    """Entry point of the command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.engine.conformance", description=__doc__.splitlines()[0])
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help="by default: " + ", ".join(CASES))
+    parser.add_argument("--plain", action="store_true", help="without recapture")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    options = parser.parse_args()
+    outcomes = []
+    try:
+        with tempfile.TemporaryDirectory(prefix="pstore-conformance-") as folder:
+            extension = None if options.plain else build(Path(folder))
+            for name in options.modules or modules():
+                outcomes.append(run_tests(name, extension))
+                print(" | ".join(row(outcomes[-1])), file=sys.stderr)
+    except (CannotBuild, NoSuites) as error:
+        print(f"CANNOT RUN THE TESTS: {error}", file=sys.stderr)
+        return 2
+    print(f"Python {sys.version.split()[0]}\n{table(outcomes)}")
+    print(*(line for outcome in outcomes for line in details(outcome)), sep="\n")
+    if options.json:
+        data = {"python": sys.version.split()[0], "modules": [asdict(outcome) for outcome in outcomes]}
+        options.json.write_text(json.dumps(data, indent=1) + "\n")
+    return int(any(outcome.plain.failed or outcome.recaptured.failed for outcome in outcomes))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    if len(sys.argv) > 1 and sys.argv[1].startswith(f"test.{PACKAGE}"):
+        put_in_place(sys.argv[1].rpartition(".")[2])
+        worker.main(select)
+    sys.exit(main())

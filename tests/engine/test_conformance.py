@@ -1,25 +1,38 @@
-"""CPython's tests of asyncio's primitives pass on the durable loop, task and future."""
+"""CPython's tests of asyncio pass on the durable loop, task and future, as they are and with recapture."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
-from . import conformance
+from tests.engine import conformance
+from tests.suites.build import CannotBuild, build
+from tests.suites.runner import NoSuites, module_of
 
-HERE = Path(__file__).parent
+
+@pytest.fixture(scope="module")
+def extension(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """The compiled hook; without a compiler or headers nothing is recaptured."""
+    try:
+        return build(tmp_path_factory.mktemp("conformance"))
+    except CannotBuild as error:
+        warnings.warn(f"RUN WITHOUT RECAPTURE: {error}", stacklevel=1)
+        return None
 
 
-@pytest.mark.parametrize("modules", [conformance.PRIMITIVES, conformance.OWN_LOOPS], ids=["primitives", "tasks"])
-def test_the_tests_of_cpython_pass(modules: list[str]) -> None:
-    pytest.importorskip("test.test_asyncio", reason="this Python was installed without its tests")
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, str(HERE / "conformance.py"), *modules]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
-    print(done.stdout)
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert [line.split()[0] for line in done.stdout.splitlines()] == modules
+@pytest.mark.parametrize("module", conformance.CASES)
+def test_the_tests_of_cpython_pass(module: str, extension: Path | None) -> None:
+    try:
+        module_of(conformance.PACKAGE + module)
+    except NoSuites as error:
+        pytest.skip(f"TESTS OF ASYNCIO NOT RUN: {error}")
+    outcome = conformance.run_tests(module, extension)
+    print("\n".join(conformance.details(outcome)))
+    assert not outcome.plain.failed
+    assert not outcome.recaptured.failed
+    assert outcome.plain.passed
+    if extension is not None:
+        assert outcome.recaptured.passed == outcome.plain.passed
+    assert not outcome.stale

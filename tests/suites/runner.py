@@ -30,6 +30,7 @@ FURTHER = (     # not asked for: what else of CPython's has many generators and 
 OTHER_NAMES = {"test_yield_from": ("test_pep380",)}     # as the suite was called before
 SUITE_SECONDS = 300
 PROCESS = "(process, outside of any test)"
+WORKER = "tests.suites.worker"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -110,9 +111,9 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "0", "PYTHONMALLOC": "debug"}
 
 
-def _start(module: str, folder: Path, extension: Path, flags: tuple[str, ...], seconds: float) -> str:
+def _start(worker: str, module: str, folder: Path, extension: Path, flags: tuple[str, ...], seconds: float) -> str:
     """One worker process; what it wrote to standard error."""
-    command = [sys.executable, "-X", "faulthandler", "-m", "tests.suites.worker", module, str(folder / "out.jsonl"),
+    command = [sys.executable, "-X", "faulthandler", "-m", worker, module, str(folder / "out.jsonl"),
                str(extension), "--skip", str(folder / "skip.json"), *flags]
     with (folder / "stderr").open("w+") as stderr:
         try:
@@ -131,7 +132,7 @@ def _last_words(text: str) -> str:
     return text[min(starts):][:3000] if starts else text[-3000:]
 
 
-def run_module(module: str, extension: Path, *flags: str, seconds: float = SUITE_SECONDS) -> Log:
+def run_module(module: str, extension: Path, *flags: str, seconds: float = SUITE_SECONDS, worker: str = WORKER) -> Log:
     """Run a module's tests; a test in which the process dies is marked so and the rest is run in another process."""
     whole = Log()
     deadline = time.monotonic() + seconds
@@ -140,7 +141,7 @@ def run_module(module: str, extension: Path, *flags: str, seconds: float = SUITE
         while not whole.done:
             (folder / "out.jsonl").unlink(missing_ok=True)
             (folder / "skip.json").write_text(json.dumps(sorted(whole.ended)))
-            trouble = _start(module, folder, extension, flags, max(1.0, deadline - time.monotonic()))
+            trouble = _start(worker, module, folder, extension, flags, max(1.0, deadline - time.monotonic()))
             log = _read(folder / "out.jsonl")
             whole.ended |= log.ended
             whole.altered += [row for row in log.altered if row not in whole.altered]
