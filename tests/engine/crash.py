@@ -1,8 +1,9 @@
 """Run programs with a copy of the store at every commit; continue each copy in a process that never saw the start.
 
-    python crash.py record FOLDER [NAME ...]     run to the end: FOLDER/NAME/<n>.fs at each commit, FOLDER/NAME/trace
-    python crash.py resume FOLDER [NAME ...]     from each copy to the end: FOLDER/NAME/<n>.trace, or <n>.error
-    python crash.py hop FOLDER [NAME ...]        a new process after each commit: FOLDER/NAME/hop.trace, or hop.error
+    python -m tests.engine.crash asyncio FOLDER [NAME ...]    on asyncio's own loop: FOLDER/NAME/asyncio
+    python -m tests.engine.crash record FOLDER [NAME ...]     to the end: FOLDER/NAME/<n>.fs at each commit, FOLDER/NAME/trace
+    python -m tests.engine.crash resume FOLDER [NAME ...]     from each copy to the end: FOLDER/NAME/<n>.trace, or <n>.error
+    python -m tests.engine.crash hop FOLDER [NAME ...]        a new process after each commit: FOLDER/NAME/hop.trace, or hop.error
 
 Each copy, and each hop, runs in a fork of a process that has imported the modules and nothing else.
 """
@@ -18,22 +19,23 @@ import sys
 import traceback
 from pathlib import Path
 
-import programs  # crash.py is run as a script, with its folder on the path
-
 import pstore
 from pstore.testing import VirtualClock
+from tests.engine import own_loop
+from tests.engine.programs import PROGRAMS
 
 START = 1000.0
-MOST_HOPS = 100
+MOST_HOPS = 200
 
 
 def run(path, start, name):
     clock = VirtualClock(start)
     with pstore.open(path, clock=clock) as engine:
         out = engine.root.setdefault("out", [])
-        task = engine.spawn_once(name, programs.PROGRAMS[name], out)
+        task = engine.spawn_once(name, PROGRAMS[name].main, out)
         result = engine.run(task) if task.done() else engine.run(until=task)
-        return repr((out, result, engine.run(), clock.now()))
+        waiting = sorted(task.get_name() for task in engine.run())
+        return repr((out, result, waiting, clock.now()))
 
 
 @contextlib.contextmanager
@@ -55,8 +57,14 @@ def after_commits(call):
         pstore.Store.persist = persist
 
 
+def on_asyncio(folder, name):
+    folder.mkdir(parents=True, exist_ok=True)
+    if PROGRAMS[name].apart is None:
+        (folder / "asyncio").write_text(repr(own_loop.run(PROGRAMS[name].main, START, name)))
+
+
 def record(folder, name):
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     count = itertools.count()
 
     def copy(store):
@@ -100,20 +108,19 @@ def hop(folder, name):
 
     path.with_suffix(".time").write_text(repr(START))
     with after_commits(die):
-        hops = 1
-        while in_a_process(path, name):
-            hops += 1
-            if hops > MOST_HOPS:
-                path.with_suffix(".error").write_text(f"not done after {hops} processes")
+        for hops in range(1, MOST_HOPS + 1):
+            if not in_a_process(path, name):
+                path.with_suffix(".count").write_text(str(hops))
                 return
+    path.with_suffix(".error").write_text(f"not done after {MOST_HOPS} processes")
 
 
 def main(mode, folder, *names):
-    for name in names or programs.PROGRAMS:
+    for name in names or PROGRAMS:
         try:
-            {"record": record, "resume": resume, "hop": hop}[mode](Path(folder) / name, name)
+            {"asyncio": on_asyncio, "record": record, "resume": resume, "hop": hop}[mode](Path(folder) / name, name)
         except Exception:
-            (Path(folder) / name / "000.error").write_text(traceback.format_exc())
+            (Path(folder) / name / f"{mode}.error").write_text(traceback.format_exc())
 
 
 if __name__ == "__main__":
