@@ -206,7 +206,7 @@ class Container:
     change: Change
     plain: Callable[[int], Any] | None = None
     change_plain: Change | None = None
-    largest: int = 1_000_000
+    largest: int = 100_000
 
 
 def _numbers(count: int) -> list[int]:
@@ -271,8 +271,8 @@ def _advance_plain(workers: list[Any], turn: int) -> None:
 
 
 CONTAINERS = (
-    Container("append", "append to a list of N ints", _numbers, _append),
-    Container("append_object", "append an object to a list of N", _list_of(Plain), _append_plain, largest=100_000),
+    Container("append", "append to a list of N ints", _numbers, _append, largest=1_000_000),
+    Container("append_object", "append an object to a list of N", _list_of(Plain), _append_plain),
     Container("front", "insert and pop at the front of a list of N", _numbers, _at_front),
     Container("queue", "popleft and append, deque of N", lambda count: deque(_numbers(count)), _in_queue),
     Container("new_key", "a new key in a dict of N", lambda n: {f"k{i}": i for i in _numbers(n)}, _new_key),
@@ -283,6 +283,5 @@ CONTAINERS = (
         _advance,
         _list_of(Worker),
         _advance_plain,
-        largest=100_000,
     ),
 )

@@ -24,7 +24,7 @@ from pstore import Store
 
 __all__ = ["measure"]
 
-_SHAPES = ("plain", "listed", "slots", "dicts")
+_SHAPES = ("plain", "listed")
 _PART = 4  # of the objects of the other benchmarks: tracing takes long, and an object takes the same among fewer
 
 
