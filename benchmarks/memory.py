@@ -24,12 +24,12 @@ from pstore import Store
 
 __all__ = ["measure"]
 
-_SHAPES = ("plain", "listed")
+_SHAPES = ("plain",)
 _PART = 4  # of the objects of the other benchmarks: tracing takes long, and an object takes the same among fewer
 
 
 def measure(effort: Effort) -> dict[str, Any]:
-    """Bytes per object, for some shapes."""
+    """Bytes per object."""
     count = max(1, effort.objects // _PART)
     figures: dict[str, Any] = {"title": f"bytes of memory per object, {count:,} objects", "objects": count}
     for shape in _SHAPES:
