@@ -14,6 +14,7 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import os
 import queue
@@ -82,7 +83,7 @@ class Engine:
         self._store, self._clock, self._hooks = store, clock, hooks
         self._loop: DurableLoop = loop
         self._loop.attach(clock)
-        hooks.loop = loop
+        hooks.loop, loop.live_asyncgens = loop, hooks.live
         self._host = Host(loop.inbox)
         self._held: deque[Any] = deque()
         self._answered: list[Step] = []
@@ -169,8 +170,8 @@ class Engine:
     @overload
     def run(self, until: None = None, *, forever: bool = False) -> list[Task[Any]]: ...
     @overload
-    def run(self, until: Future[T], *, forever: bool = False) -> T: ...
-    def run(self, until: Future[T] | None = None, *, forever: bool = False) -> T | list[Task[Any]]:
+    def run(self, until: Future[T] | asyncio.Future[T], *, forever: bool = False) -> T: ...
+    def run(self, until: Future[T] | asyncio.Future[T] | None = None, *, forever: bool = False) -> T | list[Task[Any]]:
         """Run the program.
 
         Args:
@@ -200,7 +201,7 @@ class Engine:
             while self._refused or not self._is_over(until):
                 self._take_news()
                 # After a refused commit tasks go first: one of them may be about to let go of what was refused.
-                if self._run_batch() or self._refused:
+                if self._run_batch(until) or self._refused:
                     if until is not None and until.done():
                         until._log_traceback = False  # about to be seen by the caller; this is to be committed too
                     self._commit_and_start()
@@ -273,9 +274,9 @@ class Engine:
 
     # -- one turn of the loop
 
-    def _run_batch(self) -> bool:
+    def _run_batch(self, until: Future[Any] | asyncio.Future[Any] | None) -> bool:
         try:
-            return self._loop.run_batch()
+            return self._loop.run_batch(until)
         except BaseException:
             self._broken = True
             raise
@@ -338,7 +339,7 @@ class Engine:
 
     # -- when to end
 
-    def _is_over(self, until: Future[Any] | None) -> bool:
+    def _is_over(self, until: Future[Any] | asyncio.Future[Any] | None) -> bool:
         # What is done was committed by the turn that made it so.
         return self._stop or (until is not None and until.done())
 
@@ -355,7 +356,7 @@ class Engine:
     def _waiting(self) -> list[Task[Any]]:
         return [task for task in self._loop.tasks.values() if not task.done()]
 
-    def _stalled(self, until: Future[Any] | None) -> list[Task[Any]]:
+    def _stalled(self, until: Future[Any] | asyncio.Future[Any] | None) -> list[Task[Any]]:
         waiting = self._waiting()
         if until is not None:
             raise errors.Stalled(repr(until), tuple(f"{task.id}: {where(task)}" for task in waiting))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,11 +23,25 @@ __all__ = ["AsyncGenHooks", "on_interrupt", "refuse_results", "report_failures"]
 logger = logging.getLogger("pstore")
 
 
+class _Live(weakref.WeakSet[Any]):
+    """The async generators that were begun and live; a hook for first iterations."""
+
+    rebuilt_too = True
+    __call__ = weakref.WeakSet.add
+
+
 class AsyncGenHooks:
-    """What Python calls when a suspended async generator is dropped; also those that a load brings back get it."""
+    """What Python calls when an async generator is begun and when it is dropped while suspended.
+
+    Those that a load brings back get the hooks as well.
+
+    Attributes:
+        live: the async generators that were begun and live.
+    """
 
     def __init__(self) -> None:
         self.loop: DurableLoop | None = None
+        self.live = _Live()
 
     def _finalise(self, agen: Any) -> None:
         if self.loop is not None:
@@ -34,7 +50,7 @@ class AsyncGenHooks:
     @contextmanager
     def installed(self) -> Iterator[None]:
         before = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(firstiter=None, finalizer=self._finalise)
+        sys.set_asyncgen_hooks(firstiter=self.live, finalizer=self._finalise)
         try:
             yield
         finally:
@@ -69,7 +85,7 @@ def refuse_results(answered: Iterable[Step]) -> bool:
     return refused
 
 
-def report_failures(loop: DurableLoop, until: Future[Any] | None) -> None:
+def report_failures(loop: DurableLoop, until: Future[Any] | asyncio.Future[Any] | None) -> None:
     """Log the spawned tasks that failed and that nobody has asked; `until` is about to be asked."""
     failures, loop.unreported[:] = loop.unreported[:], []
     for task in failures:

@@ -24,7 +24,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from typing import Any, NoReturn, TypeVar
 
 from pstore._engine import debug
@@ -100,6 +100,7 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
         tasks: by id: all tasks that are not done, and the done ones that were spawned under a name or failed.
         outbox: steps that are asked for.
         latest: the time when the last call was made, UTC seconds; time goes on from there after a restart.
+        live_asyncgens: async generators that were begun and live; not stored as such.
         unreported: spawned tasks that failed and of which this process has told nobody; not stored.
         slow_callback_duration: in debug mode calls that take longer, in seconds, are logged; not stored.
     """
@@ -120,11 +121,13 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
     def _reset(self) -> None:
         self._timeline = Timeline(SystemClock())
         self._running = self._closed = self.interrupted = False
+        self._batching: int | None = None
         self._debug, self._origins = debug.is_on(), 0
         self._thread: int | None = None
         self._current: asyncio.Handle | None = None
         self.slow_callback_duration = 0.1
         self.unreported: list[Task[Any]] = []
+        self.live_asyncgens: Iterable[Any] = ()
         self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -146,12 +149,20 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
         self._timeline = Timeline(clock, self.latest)
         self.unreported = [task for task in self.tasks.values() if task.spawned and task.failed]
 
-    def run_batch(self) -> bool:
+    def run_batch(self, until: asyncio.Future[Any] | Future[Any] | None = None) -> bool:
         """Run what is ready, and what becomes ready by that, within bounds; tells whether anything ran.
 
-        Stops early when `interrupted` is set.  Raises only KeyboardInterrupt and SystemExit.
+        Stops early when `interrupted` is set, and where asyncio's loops would because `until` is done: after the round
+        that follows.  Raises only KeyboardInterrupt and SystemExit.
         """
-        calls, end = 0, time.monotonic() + BATCH_SECONDS
+        self._batching = threading.get_ident()
+        try:
+            return self._run_rounds(until)
+        finally:
+            self._batching = None
+
+    def _run_rounds(self, until: asyncio.Future[Any] | Future[Any] | None) -> bool:
+        calls, end, is_last = 0, time.monotonic() + BATCH_SECONDS, False
         while not self.interrupted and calls < BATCH_CALLS:
             now = self.time()
             self._ready.extend(self._timers.take_due(now))
@@ -159,8 +170,9 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
                 break
             self.latest = now
             calls += self._run_round(BATCH_CALLS - calls)
-            if time.monotonic() >= end:
+            if is_last or time.monotonic() >= end:
                 break
+            is_last = until is not None and until.done()
         if calls:
             self.latest = self.time()  # whatever the calls were told is kept with what they did
         return calls > 0
@@ -232,11 +244,14 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
             task.start()
         return task  # type: ignore[return-value]  # not a subclass, see task.py
 
-    def spawn(self, coro: Coroutine[Any, Any, T], task_id: str | None) -> Task[T]:
-        """Start a task of the engine's, in an empty context: it does not depend on who started it."""
+    def spawn(
+        self, coro: Coroutine[Any, Any, T], task_id: str | None, context: contextvars.Context | None = None
+    ) -> Task[T]:
+        """Start a task of the engine's; without a context in an empty one: it does not depend on who started it."""
         if task_id is not None and task_id in self.tasks:
             raise TaskExists(task_id)
-        task = self._make_task(coro, task_id, None, contextvars.Context(), spawned=True)
+        context = contextvars.Context() if context is None else context
+        task = self._make_task(coro, task_id, None, context, spawned=True)
         task.start()
         return task
 
@@ -288,10 +303,14 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
         """As `call_soon`, from any thread and from signal handlers.  Durable once the engine has committed it."""
-        handle = Handle(callback, args, self, contextvars.Context() if context is None else context)
+        own = self._batching == threading.get_ident()  # from a call of the loop: in its turn, as with asyncio
+        handle = Handle(callback, args, self, contextvars.Context() if context is None and not own else context)
         if self._debug:
             self._check_call(handle, "call_soon_threadsafe", any_thread=True)
-        self.inbox.put(handle)
+        if own:
+            self._ready.append(handle)
+        else:
+            self.inbox.put(handle)
         return handle
 
     def call_ready(self, handle: asyncio.Handle) -> None:
@@ -455,8 +474,26 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
         """Fall silent: nothing is called, logged or reported any more."""
         self._closed = True
 
-    async def shutdown_asyncgens(self) -> None:
-        """Do nothing: what is suspended stays suspended."""
+    def shutdown_asyncgens(self) -> asyncio.Future[Any]:
+        """Close the async generators that were begun and live; to be awaited.  A program's end does not do this.
+
+        Not a coroutine function: no frame of pstore's own may be part of a stored task.
+        """
+        closing = list(self.live_asyncgens)
+        if not closing:
+            nothing: Any = self.create_future()
+            nothing.set_result(None)
+            return nothing  # type: ignore[no-any-return]
+        tasks: list[Any] = [self.create_task(agen.aclose()) for agen in closing]
+        closed = asyncio.gather(*tasks, return_exceptions=True)
+        closed.add_done_callback(functools.partial(self._asyncgens_closed, closing))
+        return closed
+
+    def _asyncgens_closed(self, closing: list[Any], closed: asyncio.Future[list[Any]]) -> None:
+        for agen, outcome in zip(closing, [] if closed.cancelled() else closed.result(), strict=False):
+            if isinstance(outcome, Exception):
+                message = f"an error occurred during closing of asynchronous generator {agen!r}"
+                self.call_exception_handler({"message": message, "exception": outcome, "asyncgen": agen})
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Do nothing: there is no executor."""

@@ -365,10 +365,12 @@ def _start_async(call: FunctionType, mode: str) -> Any:
 def no_first_iteration() -> Iterator[None]:
     """Keep the hook for first iterations out: what is rebuilt was first iterated long ago.
 
-    The finaliser hook of this thread is taken over by what is rebuilt.
+    But for a hook that has an attribute `rebuilt_too`: it is called with what is rebuilt as well.  The finaliser hook
+    of this thread is taken over by what is rebuilt.
     """
     firstiter = sys.get_asyncgen_hooks().firstiter
-    sys.set_asyncgen_hooks(firstiter=None)
+    if not getattr(firstiter, "rebuilt_too", False):
+        sys.set_asyncgen_hooks(firstiter=None)
     try:
         yield
     finally:

@@ -1,5 +1,6 @@
 """The command line: ``pstore``, ``python -m pstore``.
 
+    pstore run URI SCRIPT [ARG ...]             run a script that calls asyncio.run, durably
     pstore demo | demo ping-pong | demo set     the demonstrations
     pstore ps URI | show URI TASK               look into a store; runs nothing, writes nothing
 
@@ -19,7 +20,7 @@ from importlib import metadata
 from pathlib import Path
 
 from pstore.errors import CodeChanged, PstoreError
-from pstore.tools import listing
+from pstore.tools import listing, running
 from pstore.tools.demo import DemoFailed, pingpong, sets, travel
 from pstore.tools.terminal import Terminal
 
@@ -28,6 +29,7 @@ __all__ = ["main"]
 _DESCRIPTION = "Durable Python: suspended coroutines and all they refer to, kept in a ZODB database."
 _EPILOG = """\
 examples:
+  pstore run shop.fs shop.py       run a script that calls asyncio.run; kill it, run this again: it goes on
   pstore demo                      kill a travel agent six times, see every booking come out right
   pstore demo --seed 7 --kills 12  the same bookings and kill instants again, or more kills
   pstore demo ping-pong            stop and start two players with ENTER
@@ -38,6 +40,8 @@ examples:
 ps and show open the store read-only, also while a program is using it.  The modules of the program must
 be importable: they are looked for in the current folder, beside the store and on PYTHONPATH.
 """
+_RUN = """Run a script with asyncio.run() durable: the state of what it runs is in the store.  Kill it, run the same
+again: what was suspended goes on.  Code outside of asyncio.run() runs each time."""
 _PS = "List the tasks: id, state, age (how long it stands there), where, what it waits for, and the line of source."
 _URI = "the store: path of a file"
 
@@ -87,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     version = f"pstore {_version()}, Python {platform.python_version()}"
     parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_run(commands.add_parser("run", help="run a script that calls asyncio.run, durably", description=_RUN))
     _add_demos(commands.add_parser("demo", help="see programs killed and resumed", description=travel.SUMMARY))
     _add_ps(commands.add_parser("ps", help="list the tasks of a store", description=_PS))
     _add_show(commands.add_parser("show", help="show the stack of a task", description="Show the stack of a task."))
@@ -108,6 +113,16 @@ def _add_demos(parser: argparse.ArgumentParser) -> None:
     ping.set_defaults(command=lambda asked: pingpong.demo(Terminal(), asked.uri, asked.auto))
     unordered = demos.add_parser("set", help="a set under another hash seed", description=sets.SUMMARY)
     unordered.set_defaults(command=lambda asked: sets.demo(Terminal()))
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("uri", metavar="URI", help=f"{_URI}; made if there is none")
+    parser.add_argument("-m", dest="as_module", action="store_true", help="SCRIPT is the name of a module")
+    parser.add_argument("script", metavar="SCRIPT", help="path of the script")
+    parser.add_argument("arguments", metavar="ARG", nargs=argparse.REMAINDER, help="arguments of the script")
+    parser.set_defaults(
+        command=lambda asked: running.run(asked.uri, asked.script, asked.arguments, as_module=asked.as_module)
+    )
 
 
 def _add_ps(parser: argparse.ArgumentParser) -> None:

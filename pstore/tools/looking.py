@@ -3,8 +3,8 @@
 To show a frame its function is needed, so the module of the function is imported.  A script often runs its program
 when it is imported: without ``if __name__ == "__main__":`` it opens the store and starts to work.  While we look
 
-- opening any store other than read-only stops the import at that place; what the module has defined up to there is
-  used (`_Tolerant`); so does any other error of a module of the user's, and `sys.exit`;
+- opening any store other than read-only, and `asyncio.run`, stop the import at that place; what the module has defined
+  up to there is used (`_Tolerant`); so does any other error of a module of the user's, and `sys.exit`;
 - what an import prints is dropped;
 - modules are looked for in the current folder and in that of the store too.
 
@@ -25,6 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pstore._engine.runner import in_place_of_runner
 from pstore._store import store as store_module
 from pstore._store.storages import open_storage
 from pstore._store.store import Store
@@ -69,11 +70,17 @@ def looking(uri: str) -> Iterator[dict[str, str]]:
     sys.meta_path.insert(0, tolerant)
     names["open_storage"] = _open_read_only
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with in_place_of_runner(_no_runner), _silence():
             yield tolerant.stopped
     finally:
         names["open_storage"] = open_storage
         sys.meta_path[:], sys.path[:], sys.dont_write_bytecode = finders, path, bytecode
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
 
 
 def _folder(uri: str) -> Path:
@@ -84,6 +91,10 @@ def _open_read_only(uri: Any, *, read_only: bool = False, **_: Any) -> Any:
     if not read_only:
         raise _WouldRun("it opens a store when it is imported")
     return open_storage(uri, read_only=True)
+
+
+def _no_runner(**_: Any) -> Any:
+    raise _WouldRun("it runs an event loop when it is imported")
 
 
 def _explained(error: CodeNotFound, stopped: dict[str, str]) -> CodeNotFound:

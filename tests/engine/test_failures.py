@@ -330,3 +330,42 @@ def test_a_commit_that_fails_loses_nothing_and_the_engine_can_go_on_or_be_restar
         assert [line.split()[1] for line in dict.fromkeys(steps)] == ["0", "1", "2", "3"]
     assert kinds.total() > 20
     assert {"pwrite", "fsync"} <= kinds.keys()
+
+
+# -- async generators
+
+
+async def counting(log, name):
+    try:
+        n = 0
+        while True:
+            yield n
+            n += 1
+    finally:
+        await asyncio.sleep(1)
+        log.append(f"{name} closed")
+        if name == "bad":
+            raise ValueError("while it was closed")
+
+
+async def holds_generators(log):
+    begun, bad, never = counting(log, "begun"), counting(log, "bad"), counting(log, "never begun")
+    assert [await anext(begun), await anext(begun), await anext(bad)] == [0, 1, 0]
+    await asyncio.sleep(5)
+    await asyncio.get_running_loop().shutdown_asyncgens()
+    log.append("shut down")
+    await asyncio.sleep(1)
+    return [[n async for n in gen] for gen in (begun, bad)], never.__name__
+
+
+@pytest.mark.parametrize("restart_at", [None, 0, 1, 3, 5, 6, 7])
+def test_async_generators_are_shut_down_also_those_that_a_restart_brought_back(
+    reopen, clock, caplog, restart_at
+) -> None:
+    result, _ = run_through(reopen, clock, holds_generators, restart_at=restart_at or None)
+    assert result == ([[], []], "counting")
+    assert caplog.text.count("an error occurred during closing of asynchronous generator") == 1
+    assert "ValueError: while it was closed" in caplog.text
+    log = reopen().root["log"]
+    assert sorted(log[:2]) == ["bad closed", "begun closed"]
+    assert log[2:] == ["shut down"]
