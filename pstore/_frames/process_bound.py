@@ -48,6 +48,7 @@ _LEAVE = "leave the with block before the await"
 
 _KINDS: dict[str, tuple[str, str]] = {
     # connections
+    "socket.socket": (_CONNECTION, _EXCHANGE),
     "_socket.socket": (_CONNECTION, _EXCHANGE),
     "_ssl._SSLSocket": (_CONNECTION, _EXCHANGE),
     "_ssl.MemoryBIO": (_CONNECTION, _EXCHANGE),
@@ -154,6 +155,10 @@ _KINDS: dict[str, tuple[str, str]] = {
     "ctypes.LibraryLoader": (_LIBRARY, "load it at the level of a module, or pstore.ephemeral(ctypes.CDLL, name)"),
     "_ctypes.CFuncPtr": (_LIBRARY, "get it from its library again after the await"),
     # with blocks
+    "decimal.ContextManager": (
+        "what it will put back is in C, where it cannot be read",
+        "leave the with block before the await, or call decimal.setcontext, which each task has for itself",
+    ),
     "contextlib._RedirectStream": (_WITH, _LEAVE),
     "contextlib.chdir": (_WITH, _LEAVE),
     "warnings.catch_warnings": (_WITH, _LEAVE),
