@@ -74,10 +74,20 @@ def test_the_example_goes_on_after_a_kill(tmp_path):
     assert rest[-2:] == ["  bank: deduct reservation-1", "shipped"]
 
 
+def test_the_script_for_asyncio_alone_runs_with_and_without(tmp_path):
+    source = next(block for block in blocks("python") if "relay.py" in block)
+    (tmp_path / "relay.py").write_text(source.replace("sleep(0.5)", "sleep(0.01)"))
+    alone = python("relay.py", cwd=tmp_path)
+    durable = python("-m", "pstore", "run", "relay.fs", "relay.py", cwd=tmp_path)
+    assert alone.stdout == durable.stdout != ""
+    assert alone.stdout in README
+    assert (durable.returncode, durable.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("number", range(1, len(blocks("python"))))
 def test_other_blocks_run(number, tmp_path):
     script = tmp_path / "block.py"
-    script.write_text(blocks("python")[number])
+    script.write_text(blocks("python")[number].replace("sleep(0.5)", "sleep(0.01)"))
     done = python("block.py", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 
