@@ -52,7 +52,7 @@ _SMALL = 100  # what is a million in the large graph is ten thousand in the smal
 _OTHERS = 4  # and a quarter of a million in the shapes other than the plain one
 _FEWEST = 2  # turns, whatever they take
 _MOST_ROUNDS = 100  # times Effort.runs: of what takes less than a millisecond
-_SHORT = 0.05  # seconds: if all sides together take less, each goes some times in a row
+_SHORT = 50_000  # microseconds: if all sides together take less, each goes some times in a row
 _IN_A_ROW = 10
 
 
@@ -107,10 +107,9 @@ class _Turns:
         self.cold: dict[str, list[Times]] = {name: [] for name in sides}
         self._numbers = count_from()
         start = time.monotonic()
-        self._take(sides, 1)
-        in_a_row = _IN_A_ROW if time.monotonic() - start < _SHORT else 1
-        for turn in range(1, _MOST_ROUNDS * effort.runs):
-            self._take(sides, in_a_row)
+        for turn in range(_MOST_ROUNDS * effort.runs):
+            short = turn > 0 and sum(min(taken)[0] for taken in self.taken.values()) < _SHORT
+            self._take(sides, _IN_A_ROW if short else 1)
             passed = time.monotonic() - start
             if passed > (effort.seconds if turn + 1 >= effort.runs else effort.longest) and turn + 1 >= _FEWEST:
                 break
