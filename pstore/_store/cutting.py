@@ -292,6 +292,7 @@ class Cutting(abc.ABC):
             else:
                 pending += parts(value)
                 if cls in (set, frozenset):
+                    self._layout.shuffled = True
                     self._hashed(list(value))
 
     def _temporary(self, value: Any) -> None:
@@ -383,6 +384,8 @@ class Cutting(abc.ABC):
         self._sections[id(value)] = None
         self._touched.append(value)
         self._layout.placed.append(value)
+        if isinstance(value, frozenset):
+            self._layout.shuffled = True
 
     def _new_node(self, value: Any, *, dependent: bool) -> None:
         cluster = self._cluster

@@ -462,10 +462,13 @@ class Keeper:
         survey.clear()
 
     def _note_digests(self, survey: Survey) -> None:
-        """Of what has to be stored to see whether it has changed, find out how it is stored now."""
+        """Find out how clusters are stored now, where that is how it is seen whether they have changed.
+
+        And where it is only so in this process: to others, they may be the same in another order.
+        """
         writer = Writer(survey, self._reference(survey))
         for cluster, layout in survey.layouts.items():
-            if layout.watch.opaque:
+            if layout.watch.opaque or layout.shuffled:
                 body, references = writer.write(cluster.nodes, layout)
                 cluster.digest = digest_of(body, references)
 

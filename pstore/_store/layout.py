@@ -33,6 +33,7 @@ class Layout:
         simple: what to watch is the nodes, and the keys of those that are dicts; nothing is placed.
         plain: besides, no instance has a ``__dict__`` or lacks attributes.
         unordered: it has sets of objects.
+        shuffled: it has frozensets, or what is stored as a set is pickled: in the order that this process gives them.
         alone: 1: the cluster is for one node alone; 2: that one is made when what it is made with is filled.
         edges, watch, placed: see `Cluster`.
     """
@@ -48,6 +49,7 @@ class Layout:
         "late",
         "placed",
         "plain",
+        "shuffled",
         "simple",
         "unordered",
         "watch",
@@ -60,7 +62,7 @@ class Layout:
         self.deps: dict[int, Any] = {}
         self.foreign: dict[int, Any] = {}
         self.simple = True
-        self.plain = self.unordered = False
+        self.plain = self.unordered = self.shuffled = False
         self.alone = 0
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
         self.watch = Watch()

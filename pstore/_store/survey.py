@@ -32,6 +32,7 @@ __all__ = ["Survey"]
 _FILLED_EARLY = (*FRAMES, CellType)
 _MANY = 200
 _STRAIGHT = bytes(range(256))
+_SORTED = frozenset((int, str, bytes))
 
 
 class Survey(Cutting):
@@ -188,13 +189,16 @@ class Survey(Cutting):
         items = list(obj)
         self._values(items)
         self._hashed(items)
-        if not ATOMS.issuperset(map(type, items)):
-            layout.unordered = True
+        classes = set(map(type, items))
+        layout.unordered |= not ATOMS.issuperset(classes)
+        if len(classes) == 1 and classes <= _SORTED:
+            items.sort()
+        else:
             items.sort(key=self._place_of)
         return [len(items), *items]
 
     def _place_of(self, value: Any, depth: int = 3) -> tuple[Any, ...]:
-        """Orders members of sets by where they are stored: addresses, which order them in a set, do not last."""
+        """Orders members of sets by value, or by where they are stored: addresses and hashes of strings do not last."""
         if type(value) in ATOMS:
             return 0, type(value).__name__, repr(value)
         where = self.heap.home.get(id(value))
@@ -323,6 +327,7 @@ class Survey(Cutting):
     def _take_placed(self, obj: Any, kind: Kind) -> list[Any]:
         """A tuple or frozenset with a cluster of its own."""
         self._layout.add(Group.VALUE, obj)
+        self._layout.shuffled |= type(obj) is frozenset
         self._for_making(*((item, False) for item in obj), hashed=() if type(obj) is tuple else obj)
         return []
 
@@ -336,6 +341,7 @@ class Survey(Cutting):
             return []
         function, arguments, *rest = reduced.value
         self._watch_reduced(obj, kind, reduced)
+        self._layout.shuffled |= isinstance(obj, (set, frozenset))
         if self._cluster.dependent or self._cluster.solo:
             self._for_making((function, False), *self._arguments_of(reduced))
             if isinstance(obj, type):

@@ -31,7 +31,9 @@ import threading
 import time
 import traceback
 import warnings
+import weakref
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -44,7 +46,7 @@ from pstore._store import cutting
 from pstore.errors import CaptureError
 from tests.store.features import INCREMENTAL, has
 from tests.store.ops import CHANGES, KINDS, Hand, change, create
-from tests.store.portrait import Portrait, difference
+from tests.store.portrait import FRAMES, Portrait, difference
 
 __all__ = ["COUNTS", "SETTINGS", "Machine"]
 
@@ -104,6 +106,7 @@ class Machine(RuleBasedStateMachine):
     def seen(self, root: object = None) -> Portrait:
         """A portrait of the live graph, which does not keep it alive."""
         portrait = Portrait(self.store.root if root is None else root, light=self.light)
+        self.living = [_living(obj) for obj in portrait.objects if isinstance(obj, MORTAL)]
         portrait.objects = []
         return portrait
 
@@ -153,14 +156,18 @@ class Machine(RuleBasedStateMachine):
     def persist(self, note: str | None) -> None:
         """Persist, and see that the live graph is as it was."""
         before, tid = self.seen(), self.store.tid
+        living = self.living
         returned = self.store.persist(note)
         assert returned == self.store.tid
         after = self.seen()
-        if difference(before, after) is not None:
-            # a frame that the program has dropped was let go of, and closed those that it was waiting for: once
+        if difference(before, after) is not None or self.living != living:
+            # what the program has dropped was let go of: a frame closed those that it was waiting for, or a weak
+            # reference lost what it referred to.  That is a change, which the next persist writes: once
+            living = self.living
             self.store.persist()
             again = self.seen()
             self.same(after, again, "persisting changed the live graph")
+            self.sure(self.living == living, "persisting again let go of more")
         self.sure(returned > tid or before == self.saved, "changes were not written")
         self.saved = after
         COUNTS["persist"] += 1
@@ -251,6 +258,17 @@ class Machine(RuleBasedStateMachine):
         self.store.pack()
         self.same(before, self.seen(), "packing changed the live graph")
         COUNTS["pack"] += 1
+
+
+WEAK = (weakref.WeakSet, weakref.WeakKeyDictionary, weakref.WeakValueDictionary)
+MORTAL = (weakref.ref, *WEAK, *FRAMES)
+
+
+def _living(obj: Any) -> Any:
+    """What of an object changes when something else ends, and light portraits do not see."""
+    if isinstance(obj, weakref.ref):
+        return obj() is not None
+    return len(obj) if isinstance(obj, WEAK) else getattr(obj, FRAMES[type(obj)] + "_suspended", None)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -64,13 +64,18 @@ class Hand:
         n, atom = divmod(n, 3)
         safe = [obj for obj in self.objects if type(obj) in SAFE_KEYS] if atom else []
         if not safe:
-            return KEYS[n % len(KEYS)]
+            return _own(KEYS[n % len(KEYS)])
         found = safe[n % len(safe)]
         return ("pair", found) if atom == 2 and n % 5 == 0 else found
 
     def out(self, value: Any) -> None:
         """Show what came of something."""
         self.root["out"] = value
+
+
+def _own(key: Any) -> Any:
+    """An equal object of its own: a graph that was loaded does not hold the constant, the one that was stored may."""
+    return type(key)([*key]) if type(key) in (tuple, frozenset) else key
 
 
 # ---------------------------------------------------------------- making
@@ -422,7 +427,8 @@ def async_generator(hand, a, b):
 def iterator(hand, a, b):
     over = [*hand.of(list, dict), [hand.value(a), 1]]  # of a tuple that leads to its iterator, that shows a stand-in
     source = over[a % len(over)]
-    made = (iter(source), reversed(source), enumerate(source), zip(source, (1, 2, 3)), map(zoo.same, source))[b % 5]
+    other = _own((1, 2, 3))
+    made = (iter(source), reversed(source), enumerate(source), zip(source, other), map(zoo.same, source))[b % 5]
     with contextlib.suppress(StopIteration):
         if b % 2:
             next(made)
