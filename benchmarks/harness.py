@@ -68,7 +68,7 @@ class Effort:
     runs: int
     objects: int = 1_000_000
     seconds: float = 1.0
-    longest: float = 4.0
+    longest: float = 2.0
 
 
 @dataclass(frozen=True)
