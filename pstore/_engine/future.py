@@ -30,6 +30,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from pstore._engine import debug
+from pstore._engine.waiters import waiters
 from pstore._store import graph
 from pstore.errors import UnsupportedValue
 
@@ -74,9 +75,6 @@ class Future(Generic[T]):
     _unseen: bool
     _source_traceback: StackSummary | None
 
-    # Read by asyncio.
-    _asyncio_awaited_by = None
-
     if not TYPE_CHECKING:
         __class_getitem__ = classmethod(types.GenericAlias)
 
@@ -117,6 +115,10 @@ class Future(Generic[T]):
         if loop.get_debug():
             self._source_traceback = debug.whence()
 
+    @property
+    def _asyncio_awaited_by(self) -> list[asyncio.Task[Any]] | None:
+        return waiters(self) or None
+
     # -- state
 
     def get_loop(self) -> DurableLoop:
@@ -141,25 +143,35 @@ class Future(Generic[T]):
             asyncio.CancelledError: the future was cancelled.
             asyncio.InvalidStateError: it is not done.
         """
-        self._check_done("Result")
-        self._unseen = False
-        if self._exception is not None:
-            if self._exception_tb is _OF_EXCEPTION:
-                self._exception_tb = self._exception.__traceback__
-            raise self._exception.with_traceback(self._exception_tb)
+        if self._state == PENDING:
+            raise asyncio.InvalidStateError("Result is not set.")
+        error = self._failure()
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del self, error  # the traceback has this frame, and must not hold the future that holds the exception
         return self._result  # type: ignore[return-value]  # done without an exception: it is a T
+
+    def _failure(self) -> BaseException | None:
+        """Give what `result` raises when the future is done; None if it gives a result."""
+        if self._state == CANCELLED:
+            return self._make_cancelled_error()
+        self._unseen = False
+        if self._exception is None:
+            return None
+        if self._exception_tb is _OF_EXCEPTION:
+            self._exception_tb = self._exception.__traceback__
+        return self._exception.with_traceback(self._exception_tb)
 
     def exception(self) -> BaseException | None:
         """Give the exception that was set, None if there is a result; raises as `result` if cancelled or not done."""
-        self._check_done("Exception")
-        self._unseen = False
-        return self._exception
-
-    def _check_done(self, what: str) -> None:
         if self._state == CANCELLED:
             raise self._make_cancelled_error()
         if self._state != FINISHED:
-            raise asyncio.InvalidStateError(f"{what} is not set.")
+            raise asyncio.InvalidStateError("Exception is not set.")
+        self._unseen = False
+        return self._exception
 
     @property
     def _log_traceback(self) -> bool:
@@ -310,7 +322,10 @@ class FutureAwait:
         """Give the future while it is pending; end with its result when it is done."""
         future = self._future
         if future.done():
-            raise StopIteration(future.result())
+            try:
+                raise StopIteration(future.result())
+            finally:
+                del self, future  # as in Future.result
         if self._given:
             raise RuntimeError("await wasn't used with future")
         self._given = future._asyncio_future_blocking = True
@@ -326,7 +341,10 @@ class FutureAwait:
         if traceback is not None and not isinstance(traceback, TracebackType):
             raise TypeError("throw() third argument must be a traceback")
         error = _exception(kind, value)
-        raise error if traceback is None else error.with_traceback(traceback)
+        try:
+            raise error if traceback is None else error.with_traceback(traceback)
+        finally:
+            del self, kind, value, error  # as in Future.result
 
     def close(self) -> None:
         """Nothing is held."""

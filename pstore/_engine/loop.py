@@ -185,6 +185,7 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
             if not handle.cancelled():
                 self._run_timed(handle) if self._debug else handle._run()
                 calls += 1
+            del handle  # this frame may be in the traceback of what the call has raised
             if self.interrupted or calls >= most:
                 break
         return calls
@@ -198,6 +199,7 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
         seconds = time.monotonic() - began
         if seconds >= self.slow_callback_duration:
             logger.warning("Executing %s took %.3f seconds", debug.describe(handle), seconds)
+        del handle  # as above
 
     def set_running(self, running: bool) -> None:
         """Make this the running loop of the thread, or no longer."""

@@ -178,12 +178,17 @@ class Task(Future[T]):
                 _enter_task(self._loop, outer)
 
     def _wakeup(self, future: Any) -> None:
+        if isinstance(future, Future):
+            self._step(future._failure())
+            return
         try:
             future.result()
         except BaseException as error:  # a cancellation as well
             self._step(error)
         else:
             self._step()
+        finally:
+            del self, future  # the traceback has this frame, which must not hold what the exception ends in
 
     def _step(self, error: BaseException | None = None) -> None:
         if self.done():
@@ -199,7 +204,7 @@ class Task(Future[T]):
         finally:
             _leave_task(self._loop, self)  # type: ignore[arg-type]
             self.since = getattr(self._loop, "latest", self.since)  # asyncio's own loops have none
-            del error  # the frame of an exception that lives on must not keep it
+            del self, error  # as above
 
     def _advance(self, error: BaseException | None) -> None:
         coro = self._coro
@@ -224,7 +229,7 @@ class Task(Future[T]):
         else:
             self._wait_for(yielded)
         finally:
-            del coro, error
+            del self, coro, error
 
     def _wait_for(self, yielded: Any) -> None:
         blocking = getattr(yielded, "_asyncio_future_blocking", None)
@@ -259,6 +264,8 @@ class Task(Future[T]):
         self._end()
 
     def _fail(self, error: BaseException) -> None:
+        if error.__traceback__ is not None:
+            error.__traceback__ = error.__traceback__.tb_next  # the first is the frame of `_advance`
         super().set_exception(error)
         self._end()
 

@@ -93,7 +93,10 @@ class DrivenLoop(DurableLoop):
         if self.is_closed():
             raise RuntimeError("Event loop is closed")
         if self._factory is None:
-            return super().create_task(coro, **kwargs)
+            task = super().create_task(coro, **kwargs)
+            if task._source_traceback:
+                del task._source_traceback[-1]  # this frame
+            return task
         if kwargs.get("context", self) is None:
             del kwargs["context"]
         name = kwargs.pop("name", None) if sys.version_info < (3, 13, 3) else None
