@@ -65,6 +65,9 @@ def named_type(name: str) -> type:
 
 
 def _by_value(cls: type) -> tuple[Any, ...]:
+    if not _is_made_by_python(type(cls)):
+        reason = f"its metaclass {type(cls).__qualname__} is of an extension, and keeps of it what cannot be read"
+        raise UnsupportedValue(f"class {cls.__qualname__}", reason, "define it at the level of a module")
     slots = cls.__dict__.get("__slots__")
     slots = (slots,) if isinstance(slots, str) else tuple(slots) if slots is not None else None
     members = set(_mangled(cls, slots or ()))
@@ -72,6 +75,13 @@ def _by_value(cls: type) -> tuple[Any, ...]:
     registered = _registered(cls)
     arguments = (type(cls), cls.__name__, cls.__qualname__, cls.__module__, cls.__bases__, slots)
     return class_by_value, arguments, (attributes, registered), None, None, set_class
+
+
+def _is_made_by_python(metaclass: type) -> bool:
+    """Whether there is no more to its classes than to others."""
+    own = metaclass.__mro__[: metaclass.__mro__.index(type)]
+    size: Any = type.__basicsize__
+    return metaclass.__basicsize__ == size and all(base.__flags__ & _HEAP_TYPE for base in own)
 
 
 def _mangled(cls: type, slots: tuple[str, ...]) -> list[str]:

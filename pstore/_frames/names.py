@@ -83,14 +83,23 @@ def not_found(module: types.ModuleType, qualname: str, reason: str, present: str
     return CodeNotFound(f"module {module.__name__}", found)
 
 
-def attribute_path(module: types.ModuleType, path: list[str]) -> Any:
-    """Follow attribute names from a module without running descriptors of classes on the way; `MISSING` if none."""
+# What ``lazy import`` leaves in a module until the name is first used (3.15).
+_LAZY: type | None = getattr(types, "LazyImportType", None)
+
+
+def attribute_path(module: types.ModuleType, path: list[str], *, importing: bool = False) -> Any:
+    """Follow attribute names from a module without running descriptors of classes on the way; `MISSING` if none.
+
+    `importing`: do the imports that are still to be done on the way (3.15: ``lazy import``); else they lead nowhere.
+    """
     found: Any = module
     for name in path:
         if isinstance(found, type):
             found = _class_attribute(found, name)
         else:
-            found = getattr(found, "__dict__", {}).get(name, MISSING)
+            holder, found = found, getattr(found, "__dict__", {}).get(name, MISSING)
+            if importing and _LAZY is not None and type(found) is _LAZY:
+                found = getattr(holder, name)
         if found is MISSING:
             return MISSING
     return found
@@ -131,7 +140,7 @@ def by_name(module: str, qualname: str) -> Any:
         CodeNotFound: the module or the name is not there.
     """
     loaded = find_module(module)
-    found = attribute_path(loaded, qualname.split("."))
+    found = attribute_path(loaded, qualname.split("."), importing=True)
     if found is MISSING:
         raise not_found(loaded, qualname, f"module {module} has no {qualname}")
     return found

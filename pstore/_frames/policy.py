@@ -178,7 +178,7 @@ class Policy:
         path = qualname.split(".")
         if self.restricted:
             self._check_way(loaded, module, path)
-        found = names.attribute_path(loaded, path)
+        found = names.attribute_path(loaded, path, importing=True)
         if found is names.MISSING:
             raise names.not_found(loaded, qualname, f"module {module} has no {qualname}")
         if self.restricted:
@@ -188,7 +188,7 @@ class Policy:
     def _check_way(self, loaded: types.ModuleType, module: str, path: list[str]) -> None:
         """What stands between the module and the object has to be classes."""
         for length in range(1, len(path)):
-            between = names.attribute_path(loaded, path[:length])
+            between = names.attribute_path(loaded, path[:length], importing=True)
             if between is names.MISSING:
                 return
             name = ".".join(path[:length])

@@ -16,6 +16,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from pstore._frames import names
 from pstore._frames.standins import refuse
 from pstore.errors import UnsupportedValue
 
@@ -28,6 +29,7 @@ _EXCHANGE = "open it, use it and close it inside a pstore.step, or open it again
 _TALK = "connect, talk and close inside a pstore.step"
 _FILE = "an open file belongs to the process"
 _REOPEN = "keep its path and position and open it again after the await, or do the work in a pstore.step"
+_LISTING = "take os.listdir(path) or list(path.glob(...)) before the await"
 _TEMPORARY = "a temporary file is removed when its process lets it go"
 _THREADS = "it belongs to the threads of the process"
 _OWN_LOCK = "; if threads of every process need one: pstore.ephemeral"
@@ -93,8 +95,8 @@ _KINDS: dict[str, tuple[str, str]] = {
     "mmap.mmap": ("it is memory of the process", _REOPEN),
     "zipfile.ZipFile": (_FILE, _REOPEN),
     "tarfile.TarFile": (_FILE, _REOPEN),
-    "posix.ScandirIterator": ("an open directory belongs to the process", "take os.listdir(path) instead"),
-    "posix.DirEntry": ("it belongs to an open directory of the process", "keep its path"),
+    "posix.ScandirIterator": ("an open directory belongs to the process", _LISTING),
+    "posix.DirEntry": ("it belongs to an open directory of the process", "keep its path; " + _LISTING),
     # threads
     "_thread.lock": (_THREADS, "between tasks use asyncio.Lock" + _OWN_LOCK + "(threading.Lock)"),
     "_thread.RLock": (_THREADS, "between tasks use asyncio.Lock" + _OWN_LOCK + "(threading.RLock)"),
@@ -139,11 +141,19 @@ _KINDS: dict[str, tuple[str, str]] = {
         "keep bytes or a bytearray, or do the work in a pstore.step",
     ),
     "multiprocessing.shared_memory.ShareableList": (_SHARED, "keep a list, or do the work in a pstore.step"),
+    "concurrent.interpreters.Interpreter": ("it belongs to the process", "make it and use it inside a pstore.step"),
+    "concurrent.interpreters._queues.Queue": ("it belongs to the process", "use asyncio.Queue"),
     # databases
     "sqlite3.Connection": (_DATABASE, _OWN_DATABASE),
     "sqlite3.Cursor": (_DATABASE, "take its rows with fetchall() before the await, or do the work in a pstore.step"),
     "sqlite3.Blob": (_DATABASE, _OWN_DATABASE),
+    "sqlite3.Row": (_STREAM, "keep tuple(row) or dict(row)"),
     # state in C
+    "_csv.reader": (_STREAM, "take its rows before the await: list(reader)"),
+    "_csv.writer": (_STREAM, "keep the rows, and write them all at once"),
+    "_json.Scanner": (_STREAM, "make the decoder again after the await, or use json.loads"),
+    "pyexpat.xmlparser": (_STREAM, "keep the data and parse it at once"),
+    "xml.etree.ElementTree.XMLParser": (_STREAM, "keep the data and parse it at once"),
     "_hashlib.HASH": (_STREAM, "keep the data and hash it at once, in a pstore.step if it is long"),
     "_blake2.blake2b": (_STREAM, "keep the data and hash it at once, in a pstore.step if it is long"),
     "_blake2.blake2s": (_STREAM, "keep the data and hash it at once, in a pstore.step if it is long"),
@@ -151,6 +161,14 @@ _KINDS: dict[str, tuple[str, str]] = {
     "hmac.HMAC": (_STREAM, "keep the data and sign it at once, in a pstore.step if it is long"),
     "zlib.Compress": (_STREAM, "keep the data and use zlib.compress, in a pstore.step if it is long"),
     "zlib.Decompress": (_STREAM, "keep the data and use zlib.decompress, in a pstore.step if it is long"),
+    "_bz2.BZ2Compressor": (_STREAM, "keep the data and use bz2.compress, in a pstore.step if it is long"),
+    "_bz2.BZ2Decompressor": (_STREAM, "keep the data and use bz2.decompress, in a pstore.step if it is long"),
+    "_lzma.LZMACompressor": (_STREAM, "keep the data and use lzma.compress, in a pstore.step if it is long"),
+    "_lzma.LZMADecompressor": (_STREAM, "keep the data and use lzma.decompress, in a pstore.step if it is long"),
+    "_ctypes.Array": (
+        "no module leads to its class, which ctypes has made",
+        "keep bytes(value) or list(value), and make it again after the await",
+    ),
     "ctypes.CDLL": (_LIBRARY, "load it at the level of a module, or pstore.ephemeral(ctypes.CDLL, name)"),
     "ctypes.LibraryLoader": (_LIBRARY, "load it at the level of a module, or pstore.ephemeral(ctypes.CDLL, name)"),
     "_ctypes.CFuncPtr": (_LIBRARY, "get it from its library again after the await"),
@@ -167,6 +185,7 @@ _KINDS: dict[str, tuple[str, str]] = {
 
 # Not yet, or no longer, of the process: kind -> whether a value of it is.
 _ONLY_IF: dict[str, Callable[[Any], bool]] = {
+    "_ctypes.Array": lambda obj: names.reference(type(obj), type(obj).__module__, type(obj).__qualname__) is None,
     "contextlib._RedirectStream": lambda obj: bool(obj._old_targets),
     "contextlib.chdir": lambda obj: bool(obj._old_cwd),
     "warnings.catch_warnings": lambda obj: bool(obj._entered),

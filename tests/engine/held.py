@@ -13,6 +13,7 @@ import collections
 import concurrent.futures
 import contextlib
 import contextvars
+import csv
 import ctypes
 import dataclasses
 import datetime
@@ -29,6 +30,7 @@ import mmap
 import multiprocessing
 import multiprocessing.shared_memory
 import os
+import pathlib
 import queue
 import random
 import re
@@ -831,6 +833,13 @@ async def generators():
     return first, [list(itertools.islice(each, 5)) for each in held], log
 
 
+@case()
+async def paths_of_a_glob():
+    held = pathlib.Path(pstore.__file__).parent.glob("*.py")  # not begun: it has no directory open
+    await hop()
+    return sorted(path.name for path in held)
+
+
 class Colour(enum.Enum):
     RED = 1
 
@@ -1187,6 +1196,13 @@ async def a_directory():
         await hop()
 
 
+@case("posix.", "list(path.glob(...))")
+async def a_glob_that_has_begun():
+    held = pathlib.Path(pstore.__file__).parent.glob("*")
+    next(held)
+    await hop()
+
+
 case = row(
     "Locks, events, conditions, `local`, threads of `threading`; `queue.Queue`",
     REFUSED,
@@ -1301,7 +1317,11 @@ async def a_future_of_run_coroutine_threadsafe():
     await hop()
 
 
-case = row("`subprocess.Popen`, `multiprocessing`", REFUSED, "start, wait and take the output in one `pstore.step`")
+case = row(
+    "`subprocess.Popen`, `multiprocessing`, interpreters",
+    REFUSED,
+    "start, wait and take the output in one `pstore.step`",
+)
 
 
 @case("subprocess.Popen", "await pstore.step(subprocess.run, [...])")
@@ -1356,7 +1376,28 @@ async def shared_memory():
     held.unlink()
 
 
-case = row("Database connections and cursors", REFUSED, "`pstore.ephemeral(sqlite3.connect, path)`, or a `pstore.step`")
+@case("Interpreter", "inside a pstore.step", since=(3, 14))
+async def an_interpreter():
+    from concurrent import interpreters
+
+    held = interpreters.create()
+    interpreters = None
+    await hop()
+    held.close()
+
+
+@case("Queue", "asyncio.Queue", since=(3, 14))
+async def a_queue_of_interpreters():
+    from concurrent import interpreters
+
+    held = interpreters.create_queue()
+    interpreters = None
+    await hop()
+
+
+case = row(
+    "Database connections, cursors and rows", REFUSED, "`pstore.ephemeral(sqlite3.connect, path)`, or a `pstore.step`"
+)
 
 
 @case("sqlite3.Connection", "pstore.ephemeral(sqlite3.connect, path)")
@@ -1364,6 +1405,16 @@ async def a_database():
     held = sqlite3.connect(":memory:")
     await hop()
     held.close()
+
+
+@case("sqlite3.Row", "tuple(row)")
+async def a_row():
+    base = sqlite3.connect(":memory:")
+    base.row_factory = sqlite3.Row
+    held = base.execute("select 1 as one").fetchone()
+    base.close()
+    base = None
+    await hop()
 
 
 @case("sqlite3.Cursor", "fetchall()")
@@ -1444,7 +1495,7 @@ async def another_folder():
 
 
 case = row(
-    "Hashes, compressors, libraries of `ctypes`, log handlers",
+    "Hashes, compressors, `csv` readers, what `ctypes` makes, log handlers",
     REFUSED,
     "keep the data and use them at once; load at module level; set logging up at the start",
 )
@@ -1465,6 +1516,18 @@ async def a_compressor():
 @case("ctypes.CDLL", "pstore.ephemeral(ctypes.CDLL, name)")
 async def a_library():
     held = ctypes.CDLL(None)
+    await hop()
+
+
+@case("c_char_Array_3", "keep bytes(value) or list(value)")
+async def a_buffer():
+    held = ctypes.create_string_buffer(3)
+    await hop()
+
+
+@case("_csv.reader", "list(reader)")
+async def a_csv_reader():
+    held = csv.reader(["a,b"])
     await hop()
 
 
