@@ -84,6 +84,7 @@ class Engine:
         self._loop: DurableLoop = loop
         self._loop.attach(clock)
         hooks.loop, loop.live_asyncgens = loop, hooks.live
+        store.watch_ends(hooks)
         self._host = Host(loop.inbox)
         self._held: deque[Any] = deque()
         self._answered: list[Step] = []

@@ -47,6 +47,17 @@ class AsyncGenHooks:
         if self.loop is not None:
             self.loop.close_asyncgen(agen)
 
+    def alive(self) -> list[Any]:
+        """Give the async generators that were begun and not ended: for the store, which asks before each commit."""
+        return [agen for agen in self.live if agen.ag_frame is not None]
+
+    def save(self, objs: list[Any]) -> None:
+        """Close async generators that only the store holds: in a task that is stored by the commit that drops them."""
+        assert self.loop is not None
+        for agen in objs:
+            self.live.discard(agen)  # once: one that yields again, as it should not, is left alone
+            self.loop.close_asyncgen_soon(agen)
+
     @contextmanager
     def installed(self) -> Iterator[None]:
         before = sys.get_asyncgen_hooks()

@@ -390,7 +390,15 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
     def close_asyncgen(self, agen: Any) -> None:
         """Close an async generator that was dropped, as asyncio does; the collector may call this in any thread."""
         if not self._closed:
-            self.call_soon_threadsafe(self.create_task, agen.aclose())
+            if self._thread == threading.get_ident():
+                self.close_asyncgen_soon(agen)
+            else:
+                self.call_soon_threadsafe(self.create_task, agen.aclose())
+
+    def close_asyncgen_soon(self, agen: Any) -> None:
+        """Close an async generator, in a task; called in the thread of the engine, and stored by its next commit."""
+        self.call_soon(self.create_task, agen.aclose(), context=contextvars.Context())
+        self.inbox.put(None)  # whoever waits already has something to do
 
     # -- errors
 

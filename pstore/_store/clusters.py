@@ -29,6 +29,7 @@ order of ``vars()`` tells.
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain
 from operator import is_
@@ -440,6 +441,49 @@ class Heap:
                 ended.append(obj)
         return ended
 
+    def ending(self, objs: list[Any], changed: Collection[Cluster]) -> list[Any]:
+        """Give those of some objects that a commit will let go of; the list of them all is emptied.
+
+        `changed` are all clusters that have changed: what held an object at the last commit and does not any more is
+        among them, or will be let go of itself.  As with `ended` reference counts tell; an object of which not every
+        reference is accounted for stays.  What the objects lead to is not followed: their end is yet to come.
+        """
+        wanted = set(map(id, objs))
+        stale: Counter[int] = Counter()  # references that will be gone after the commit, by id
+        pool = {id(obj): obj for obj in objs}
+        objs.clear()
+        for cluster in changed:
+            stale.update(map(id, cluster.held))
+            kept = set(map(id, cluster.watch.look()[0]))
+            pool.update((id(obj), obj) for obj in cluster.held if id(obj) not in kept and id(obj) in self.home)
+        todo, ending = list(pool), set()
+        while todo:
+            key = todo.pop()
+            if key in ending or not self._accounted_for(pool[key], stale[key]):
+                continue
+            ending.add(key)
+            if key in wanted:
+                continue
+            home = self.home[key]
+            referents = [part for part in _get_referents(pool[key]) if id(part) in self.home]
+            watched = home not in changed and any(held is pool[key] for held in home.watch.watched)
+            stale.update(list(map(id, referents)) * (2 if watched else 1))
+            pool.update((id(part), part) for part in referents)
+            todo += map(id, referents)
+            del referents
+        return [pool[key] for key in wanted & ending]
+
+    def _accounted_for(self, obj: Any, stale: int) -> bool:
+        """Whether the heap, `stale` references and the caller's table hold an object, and nothing else."""
+        cluster = self.home.get(id(obj))
+        if cluster is None:
+            return False
+        count = getrefcount(obj) - _IN_CALL - stale
+        if count > _IN_HEAP + _IN_WATCH:
+            return False
+        places = sum(node is obj for node in cluster.nodes) + sum(placed is obj for placed in cluster.placed)
+        return places > 0 and count <= cluster.own_holds(obj) + places
+
     def led_to(self, nodes: list[Any]) -> list[Any]:
         """The nodes that some nodes lead to."""
         found: list[Any] = []
@@ -506,9 +550,24 @@ def _has_ended(*, held: bool) -> bool:
     return bool(heap.ended([cluster.nodes[0]])) and len(holder) == held
 
 
+def _in_call() -> int:
+    """What `getrefcount` says in `Heap._accounted_for` of an object that nothing but the caller's table holds."""
+    global _IN_CALL
+    heap, cluster = Heap(), Cluster(bytes(8))
+    cluster.nodes = [_Probe()]
+    pool = {0: cluster.nodes[0]}
+    heap.home[id(pool[0])] = cluster
+    for count in range(10):
+        _IN_CALL = count
+        if heap._accounted_for(pool[0], 0):
+            return count
+    raise ImportError("reference counts are not what they are in CPython")
+
+
 class _Probe:
     """Something to count references to."""
 
 
-_IN_HEAP = 0
+_IN_HEAP = _IN_CALL = 0
 _IN_HEAP = _in_heap()
+_IN_CALL = _in_call()

@@ -16,7 +16,7 @@ import itertools
 import pickle
 from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from persistent import Persistent
 from ZODB.POSException import ConflictError, POSKeyError, ReadConflictError, StorageError
@@ -46,12 +46,26 @@ from pstore.errors import (
     UnsupportedValue,
 )
 
-__all__ = ["Keeper", "unreadable"]
+__all__ = ["Keeper", "Mortals", "unreadable"]
 
 _KEY = "pstore"
 _ZERO = bytes(8)
 _SUSPECTS = 1000
 _Written = dict[Cluster, tuple[Layout, bytes, list[bytes]]]
+
+
+class Mortals(Protocol):
+    """Objects whose end is a change of the graph, such as async generators: they are closed by a task.
+
+    They would end after the commit that has let go of them, and the change would be in the next one: who is killed in
+    between would have lost both.  So they are found before it.
+    """
+
+    def alive(self) -> list[Any]:
+        """Give those that there are, in a new list."""
+
+    def save(self, objs: list[Any]) -> None:
+        """Make what their end would change; it is called in `persist`, before anything is written."""
 
 
 class Keeper:
@@ -69,6 +83,7 @@ class Keeper:
         top: the list of parts and root.
         tid: the last transaction that changed the graph.
         failed: a commit failed in a way that leaves it open what is stored.
+        mortals: see `Mortals`; None: there are none.
     """
 
     top: list[Any]
@@ -87,6 +102,7 @@ class Keeper:
         self.name, self._jar, self._policy, self._past = name, jar, policy, past
         self._strict_globals, self._read_only = strict_globals, read_only
         self.failed = self._busy = False
+        self.mortals: Mortals | None = None
         self._adopted: list[Any] = []
         self._heap = Heap()
         self._loader = self._new_loader(self._heap)
@@ -112,6 +128,9 @@ class Keeper:
         heap = self._heap
         changed = heap.changed()
         changed += self._registered(changed)
+        if changed and self._save_what_ends(changed):
+            changed = heap.changed()
+            changed += self._registered(changed)
         if self._top_cluster.digest is None and not self._top_cluster.held:
             changed.append(self._top_cluster)  # never stored, or stored in format 1
         if not changed:
@@ -143,6 +162,15 @@ class Keeper:
         if heap.suspects > _SUSPECTS + len(heap.home) or (thorough and heap.suspects and len(heap.home) < _SUSPECTS):
             self._collect()
         return self.tid
+
+    def _save_what_ends(self, changed: list[Cluster]) -> bool:
+        """Ask for what must not end with a commit that does not have it any more; tells whether there was any."""
+        if self.mortals is None:
+            return False
+        ending = self._heap.ending(self.mortals.alive(), changed)
+        if ending:
+            self.mortals.save(ending)
+        return bool(ending)
 
     def compact(self) -> None:
         """Write all records again that have objects in them which have gone, unless there are other changes."""

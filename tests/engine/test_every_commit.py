@@ -18,17 +18,7 @@ def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-LOST = "a commit lets go of a suspended async generator that only later is closed: killed in between, nobody closes it"
-KNOWN = dict.fromkeys(["generator_dropped", "generator_cancelled"], LOST)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason=KNOWN[name], strict=True)) if name in KNOWN else name
-        for name in sorted(PROGRAMS)
-    ],
-)
+@pytest.mark.parametrize("name", sorted(PROGRAMS))
 def test_continues_from_every_commit_and_ends_as_on_asyncio(crashed: Path, name: str) -> None:
     outcome = outcome_of(crashed, name)
     assert not outcome.differences, "\n".join(outcome.differences)

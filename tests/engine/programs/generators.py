@@ -255,3 +255,64 @@ async def exit_while_cancelled(out):
     await asyncio.sleep(0.5)
     out.append(task.done())
     out.append(await outcome(task))
+
+
+class Reader:
+    def __init__(self, numbers):
+        self.numbers = numbers
+
+    async def next(self):
+        return await anext(self.numbers)
+
+
+@program("async generators")
+async def generators_in_objects(out):
+    reader = Reader(counting(5, out))
+    out.append((await reader.next(), await reader.next()))
+    await asyncio.sleep(1)
+    reader = None
+    await asyncio.sleep(5)
+    out.append(now())
+    several = [counting(5, out), [counting(5, out)], {"key": (counting(5, out),)}]
+    out.append((await anext(several[0]), await anext(several[1][0]), await anext(several[2]["key"][0], None)))
+    await asyncio.sleep(1)
+    several.pop(1)
+    await asyncio.sleep(2)
+    out.append(now())
+    several.clear()
+    await asyncio.sleep(2)
+    out.append(now())
+
+    async def outer():
+        async for n in counting(5, out):
+            try:
+                yield n
+            finally:
+                out.append(("outer closed", now()))
+
+    async for n in outer():
+        await asyncio.sleep(1)
+        break
+    await asyncio.sleep(5)
+    out.append(now())
+
+
+@program("async generators")
+async def generator_kept(out):
+    numbers, kept = counting(9, out), []
+    kept.append(numbers)
+    for _ in range(2):
+        async for n in kept[0]:
+            out.append((n, now()))
+            await asyncio.sleep(1)
+            if n % 2:
+                break
+        await asyncio.sleep(1)
+    del numbers
+    await asyncio.sleep(1)
+    out.append(await anext(kept[0]))
+    await asyncio.sleep(1)
+    moved = {"here": kept.pop()}
+    await asyncio.sleep(1)
+    out.append((await anext(moved["here"]), now()))
+    await moved["here"].aclose()

@@ -1,0 +1,133 @@
+"""What a commit will let go of is known before it: never what the program still holds."""
+
+from __future__ import annotations
+
+import random
+import weakref
+
+import pytest
+
+from pstore import Store
+from tests.store import zoo
+
+
+class Thing:
+    """What is looked for; may lead to others."""
+
+    def __init__(self, led=()):
+        self.led = [led]
+
+
+class Mortals:
+    """All things that live, some of which are asked for; keeps weak references to those that are to be saved."""
+
+    def __init__(self):
+        self.all, self.saved, self.asks = weakref.WeakSet(), [], lambda thing: True
+
+    def alive(self):
+        return [thing for thing in self.all if self.asks(thing)]
+
+    def save(self, things):
+        self.saved += map(weakref.ref, things)
+
+    def make(self):
+        thing = Thing()
+        self.all.add(thing)
+        return thing
+
+    def take(self):
+        saved, self.saved = self.saved, []
+        return saved
+
+
+@pytest.fixture
+def mortals():
+    return Mortals()
+
+
+@pytest.fixture
+def store(mortals):
+    with Store("memory:") as store:
+        store.watch_ends(mortals)
+        yield store
+
+
+def waiting(thing):
+    yield thing
+
+
+HOLDERS = {
+    "list": lambda thing: [thing],
+    "lists": lambda thing: [[[thing]]],
+    "dict": lambda thing: {"key": thing},
+    "tuple": lambda thing: (1, (thing,)),
+    "instance": lambda thing: Thing(thing),
+    "frame": lambda thing: zoo.started(waiting(thing)),
+    "with others": lambda thing: [[n, thing] for n in range(100)],
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_found_before_the_commit_that_drops_it(store, mortals, holder):
+    kept, dropped = mortals.make(), mortals.make()
+    store.root["all"] = [[kept, HOLDERS[holder](kept)], [dropped, HOLDERS[holder](dropped)]]
+    store.persist()
+    found = weakref.ref(dropped)
+    del dropped
+    store.root["all"][1].pop(0)
+    store.persist()
+    assert mortals.take() == []
+    del store.root["all"][1]
+    store.persist()
+    assert mortals.take() == [found]
+    store.collect()  # the store may hold for longer what the program does not
+    assert found() is None
+    assert store.root["all"][0][0] is kept
+
+
+def test_what_is_saved_is_stored(store, mortals):
+    store.root["all"] = [mortals.make()]
+    store.root["saved"] = []
+    store.persist()
+    mortals.save = lambda things: store.root["saved"].extend(things)
+    store.root["all"].clear()
+    store.persist()
+    assert len(store.root["saved"]) == 1
+    assert store.collect() == 0
+    (thing,) = mortals.all
+    assert store.root["saved"] == [thing]
+
+
+def test_what_the_program_holds_is_none_of_it(store, mortals):
+    thing = mortals.make()
+    store.root["all"] = [thing]
+    store.persist()
+    store.root["all"].clear()
+    store.persist()
+    assert mortals.take() == []
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_nothing_is_found_that_stays(store, mortals, seed):
+    """Random graphs, random cuts: what was found is gone after the commit."""
+    chance, found = random.Random(seed), 0
+    holders = list(HOLDERS.values())
+    root = store.root["all"] = [[] for _ in range(5)]
+    for _ in range(60):
+        for _ in range(chance.randrange(4)):
+            things = list(mortals.all)
+            thing = mortals.make() if chance.random() < 0.6 or not things else chance.choice(things)
+            place = chance.choice([*root, *([[]] if not things else [chance.choice(things).led])])
+            place.append(chance.choice(holders)(thing) if chance.random() < 0.5 else thing)
+            del things, thing, place
+        for place in root:
+            if place and chance.random() < 0.3:
+                place.pop(chance.randrange(len(place)))
+        del place
+        mortals.asks = chance.choice([lambda thing: True, lambda thing: id(thing) // 16 % 2, lambda thing: False])
+        store.persist()
+        saved = mortals.take()
+        store.collect()
+        assert [ref() for ref in saved if ref() is not None] == []
+        found += len(saved)
+    assert found > 3
