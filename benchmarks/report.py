@@ -2,8 +2,9 @@
 
 Owns: the tables.  ``results/tests-X.Y.json`` has the counts of the corpus, of CPython's suites under recapture and of
 the fuzzer (``python -m benchmarks.report collect FOLDER`` makes them from what those commands wrote);
-``frames-X.Y.json`` the cost of frames, ``store-X.Y.json`` that of the store (``python -m benchmarks.report store``).  A
-test holds the README to what this prints.
+``frames-X.Y.json`` the cost of frames, ``store-X.Y.json`` that of the store (``python -m benchmarks.report store``),
+``primitives-X.Y.json`` and ``people-X.Y.json`` what the tests of the loop counted (``python -m benchmarks.report
+loop``).  A test holds the README to what this prints.
 """
 
 from __future__ import annotations
@@ -195,7 +196,43 @@ def _memory(store: dict[str, Any]) -> str:
     return f"{memory['plain_graph_traced_bytes']:.0f} + {memory['plain_tables_traced_bytes']:.0f}"
 
 
+# ---------------------------------------------------------------- the loop
+
+
+def loop_section(folder: Path = RESULTS) -> str:
+    """The Markdown of the table of asyncio's primitives, killed at every commit, and of people's programs."""
+    results = {version: read(folder / f"primitives-{version}.json")["primitives"] for version in VERSIONS}
+    names = sorted({name for rows in results.values() for name in rows}, key=str.lower)
+    rows = [["commits / processes", *VERSIONS], ["---"] * 6]
+    rows += [[f"`{name}`", *(_killed(rows.get(name)) for rows in results.values())] for name in names]
+    people = [read(folder / f"people-{version}.json") for version in VERSIONS]
+    rows.append(["programs, killed at random instants: equal", *map(_people_equal, people)])
+    rows.append(["kills / processes", *(f"{each['kills']:,} / {each['processes']:,}" for each in people)])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def loop_apart(folder: Path = RESULTS) -> str:
+    """The Markdown of the list of programs that have no run on asyncio's own loop, with the reasons."""
+    reasons: dict[str, str] = {}
+    for version in VERSIONS:
+        for row in read(folder / f"primitives-{version}.json")["primitives"].values():
+            reasons |= row["apart"]
+    return "\n".join(f"- `{name}`: {reason}" for name, reason in sorted(reasons.items()))
+
+
+def _killed(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "-"
+    counts = f"{row['commits']} / {row['processes']}"
+    return counts if row["equal"] else f"{counts}, **different**"
+
+
+def _people_equal(figures: dict[str, Any]) -> str:
+    return f"{figures['programs'] - figures['wrong']} of {figures['programs']}"
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["collect"]:
         collect(Path(sys.argv[2]))
-    print(store_section() if sys.argv[1:2] == ["store"] else section())
+    sections = {"store": store_section, "loop": lambda: f"{loop_section()}\n\n{loop_apart()}"}
+    print(sections.get("".join(sys.argv[1:2]), section)())

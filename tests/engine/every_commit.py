@@ -5,7 +5,7 @@
 Runs the programs of `tests/engine/programs` on asyncio's own loop (with a virtual clock); uninterrupted on the durable
 loop, with a copy of the store at every commit; from each of these copies in a process of its own; and with a new process
 after every commit.  All have to give the same.  ``--json benchmarks/results`` writes the table's row for each primitive
-to ``asyncio-tests-X.Y.json``.  Where a program has no run on asyncio's own loop, its `apart` says why.
+to ``primitives-X.Y.json``.  Where a program has no run on asyncio's own loop, its `apart` says why.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def by_primitive(outcomes: dict[str, Outcome]) -> dict[str, dict[str, object]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--json", type=Path, help="folder for asyncio-tests-X.Y.json")
+    parser.add_argument("--json", type=Path, help="folder for primitives-X.Y.json")
     parser.add_argument("names", nargs="*", help="programs; all if none is named")
     given = parser.parse_args()
     names = given.names or list(PROGRAMS)
@@ -111,7 +111,7 @@ def main() -> int:
         )
     if given.json:
         figures = {"python": sys.version.split()[0], "primitives": rows}
-        (given.json / f"asyncio-tests-{VERSION}.json").write_text(json.dumps(figures, indent=1) + "\n")
+        (given.json / f"primitives-{VERSION}.json").write_text(json.dumps(figures, indent=1) + "\n")
     return int(any(outcome.differences for outcome in outcomes.values()))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.report import RESULTS, VERSIONS, section, store_section
+from benchmarks.report import RESULTS, VERSIONS, loop_apart, loop_section, section, store_section
 from tests.processes import ROOT, python
 from tests.readme.limits import LIMITS, table
 
@@ -38,6 +38,11 @@ def test_the_numbers_of_the_store_are_those_of_the_committed_results():
     if not any((RESULTS / f"store-{version}.json").exists() for version in VERSIONS):
         pytest.skip("there are none yet")
     assert store_section() in README, "run: python -m benchmarks.report store"
+
+
+def test_the_numbers_of_the_loop_are_those_of_the_committed_results():
+    assert loop_section() in README, "run: python -m benchmarks.report loop"
+    assert loop_apart() in README, "run: python -m benchmarks.report loop"
 
 
 def test_every_path_in_the_map_exists():

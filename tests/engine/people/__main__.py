@@ -1,7 +1,7 @@
 """Kill the programs: ``python -m tests.engine.people [--kills N] [--seed S] [--json FOLDER] [NAME ...]``.
 
 Each dies at least N times; prints the seed, and a line for each program.  ``--json benchmarks/results`` writes
-``people-tests-X.Y.json``.
+``people-X.Y.json``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=10, help="at least so many for each program")
     parser.add_argument("--seed", type=int, default=int(os.environ.get("PSTORE_SEED", "4")))
-    parser.add_argument("--json", type=Path, help="folder for people-tests-X.Y.json")
+    parser.add_argument("--json", type=Path, help="folder for people-X.Y.json")
     parser.add_argument("--quiet", action="store_true", help="print only the JSON, one object for all programs")
     parser.add_argument("names", nargs="*", help="programs; all if none is named")
     given = parser.parse_args()
@@ -54,7 +54,7 @@ def main() -> int:
         print(f"seed {given.seed}, {time.monotonic() - begin:.0f} s:", figures)
     if given.json:
         text = json.dumps({**figures, "by_program": programs}, indent=1)
-        (given.json / f"people-tests-{VERSION}.json").write_text(text + "\n")
+        (given.json / f"people-{VERSION}.json").write_text(text + "\n")
     return int(bool(bad))
 
 
