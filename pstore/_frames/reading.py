@@ -166,7 +166,7 @@ def read(gen: Any) -> tuple[Plan, list[Any], bool]:
     if state not in SUSPENDED and state != CREATED:
         reason = "it is running" if state == EXECUTING else f"its frame state is {state}"
         raise _refused(gen, reason, "store it while it is suspended at an await or a yield")
-    if frame and has_extra_locals(frame):
+    if frame and has_extra_locals(frame) and not _noted_by_pdb(gen):
         raise _refused(gen, "it has locals that its code does not know, set through f_locals")
     point = points.get(instruction)
     if point is None:
@@ -195,6 +195,16 @@ def read(gen: Any) -> tuple[Plan, list[Any], bool]:
 def has_extra_locals(frame: int) -> bool:
     """Whether the frame object at an address has locals that the code does not know."""
     return EXTRA_LOCALS is not None and words(frame + EXTRA_LOCALS, 1)[0] != 0
+
+
+# What pdb puts into the locals of a frame that it sees return, or suspend, or raise.  The frame does not know of it.
+_PDB_NOTES = {"__return__", "__exception__"}
+
+
+def _noted_by_pdb(gen: Any) -> bool:
+    """Whether the locals that the code does not know are but what a debugger has noted there; they are not stored."""
+    frame = frame_of(gen)
+    return frame is not None and set(frame.f_locals) - set(localsplus_names(frame.f_code)) <= _PDB_NOTES
 
 
 def _is_plain(plan: Plan, point: Point) -> bool:
