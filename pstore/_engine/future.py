@@ -55,6 +55,8 @@ class Future(Generic[T]):
     Made by ``loop.create_future()``.  The methods are those of `asyncio.Future`.
     """
 
+    # Whatever changes in one, and in a task, is in its slots, where the store can see it without storing it again.
+    __pstore_tracked__ = True
     __slots__ = (
         "__weakref__",
         "_asyncio_future_blocking",
@@ -306,6 +308,7 @@ def _new_durable(cls: type[Future[Any]]) -> Future[Any]:
 class FutureAwait:
     """What ``await future`` iterates: gives the future to the task once, then its result.  A plain, stored object."""
 
+    __pstore_tracked__ = True
     __slots__ = ("_future", "_given")
 
     def __init__(self, future: Future[Any]) -> None:

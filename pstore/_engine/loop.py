@@ -121,6 +121,7 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
     def _reset(self) -> None:
         self._timeline = Timeline(SystemClock())
         self._running = self._closed = self.interrupted = False
+        self._from_outside: deque[asyncio.Handle] = deque()
         self._batching: int | None = None
         self._debug, self._origins = debug.is_on(), 0
         self._thread: int | None = None
@@ -166,10 +167,10 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
         while not self.interrupted and calls < BATCH_CALLS:
             now = self.time()
             self._ready.extend(self._timers.take_due(now))
-            if not self._ready:
+            if not self.has_ready():
                 break
             self.latest = now
-            calls += self._run_round(BATCH_CALLS - calls)
+            calls += self._run_round(BATCH_CALLS - calls) + self._run_from_outside()
             if is_last or time.monotonic() >= end:
                 break
             is_last = until is not None and until.done()
@@ -188,6 +189,16 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
             del handle  # this frame may be in the traceback of what the call has raised
             if self.interrupted or calls >= most:
                 break
+        return calls
+
+    def _run_from_outside(self) -> int:
+        calls = 0
+        while self._from_outside and not self.interrupted:
+            handle = self._from_outside.popleft()
+            if not handle.cancelled():
+                self._run_timed(handle) if self._debug else handle._run()
+                calls += 1
+            del handle  # as above
         return calls
 
     def _run_timed(self, handle: asyncio.Handle) -> None:
@@ -218,7 +229,7 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
 
     def has_ready(self) -> bool:
         """Tell whether a call is ready now."""
-        return bool(self._ready)
+        return bool(self._ready or self._from_outside)
 
     def next_deadline(self) -> float | None:
         """Give the moment of the next timer, UTC seconds; None if there is none."""
@@ -316,8 +327,12 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
         return handle
 
     def call_ready(self, handle: asyncio.Handle) -> None:
-        """Take in a call that came from another thread."""
-        self._ready.append(handle)
+        """Take in a call that came from another thread; it is made in the first round of the next batch.
+
+        It is not part of the graph: it may hold what cannot be stored, an engine for instance, so it must not be left
+        over when a batch comes to its bounds.
+        """
+        self._from_outside.append(handle)
 
     def call_later(
         self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None

@@ -18,6 +18,7 @@ __all__ = ["Handle", "TimerHandle", "Timers"]
 class Handle(asyncio.Handle):
     """A call that the loop will make soon.  As `asyncio.Handle`, and storable."""
 
+    __pstore_tracked__ = True  # all that changes is in slots
     __slots__ = ()
     _STORED: tuple[str, ...] = ("_callback", "_args", "_cancelled", "_loop", "_context")
 

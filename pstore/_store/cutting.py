@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterable
+from contextvars import Context
 from functools import partial
 from gc import get_referents
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType
@@ -46,7 +47,7 @@ from pstore._store.reduced import FRAMES, Reduced, parts
 
 __all__ = ["ATOMS", "ITS_OWN", "STATES", "Cutting", "id_of_dict"]
 
-_SEEN_WHOLE = (*FRAMES, CellType, FunctionType, partial, MethodType)
+_SEEN_WHOLE = (*FRAMES, CellType, FunctionType, partial, MethodType, Context)
 """Reduced types of which the garbage collector (and `standing`) shows all that can change."""
 _FUNCTIONS = (FunctionType, BuiltinFunctionType)
 _TEMPORARY = frozenset((tuple, list, dict, set, frozenset))

@@ -165,9 +165,9 @@ class Keeper:
 
     def _save_what_ends(self, changed: list[Cluster]) -> bool:
         """Ask for what must not end with a commit that does not have it any more; tells whether there was any."""
-        if self.mortals is None:
+        if self.mortals is None or not (alive := self.mortals.alive()):
             return False
-        ending = self._heap.ending(self.mortals.alive(), changed)
+        ending = self._heap.ending(alive, changed)
         if ending:
             self.mortals.save(ending)
         return bool(ending)

@@ -147,6 +147,7 @@ class DrivenLoop(DurableLoop):
     def _run_calls(self, count):
         for _ in range(count):
             self._run_round(1)
+        self._run_from_outside()
 
 
 class TimedLoop(DrivenLoop):

@@ -111,6 +111,18 @@ def test_calls_from_another_thread_keep_their_order(reopen):
     assert items == list(range(50))
 
 
+def test_a_call_from_outside_that_holds_the_engine_is_never_stored(reopen, monkeypatch):
+    """It is made at once when it is taken, also where more calls are ready than fit into a batch."""
+    monkeypatch.setattr("pstore._engine.loop.BATCH_CALLS", 10)
+    engine = reopen()
+    for n in range(20):
+        engine.spawn(nap, 1, n)
+    engine.call_soon_threadsafe(lambda: engine.spawn(nap, 1, id="from outside"))
+    engine.call_soon_threadsafe(engine.stop)
+    engine.run()
+    assert "from outside" in reopen().tasks
+
+
 def test_stop_ends_a_run_that_is_to_last(reopen):
     engine = reopen()
     thread = threading.Thread(target=engine.call_soon_threadsafe, args=(engine.stop,))
