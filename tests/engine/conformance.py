@@ -1,6 +1,7 @@
 """CPython's own tests of asyncio on the durable loop, its tasks and futures: as they are, and with recapture.
 
     python -m tests.engine.conformance [--plain] [--json FILE] [MODULE ...]     the table; exit status 1 if any fails
+    python -m tests.engine.conformance --readme                                 what the README says, from the results
 
 Each module is run twice, in processes of its own.  *Recaptured* means that every frame of a coroutine, generator or
 async generator that gets suspended is captured and rebuilt, twice, and the test goes on with the rebuilt frame in place
@@ -22,13 +23,14 @@ import tempfile
 import time
 import unittest
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pstore._engine import loop, timers
 from tests.engine.driven import DrivenLoop, Future, Task, TimedLoop
+from tests.processes import ROOT
 from tests.suites import worker
 from tests.suites.build import CannotBuild, build
 from tests.suites.runner import Log, NoSuites, module_of, run_module
@@ -350,6 +352,46 @@ def modules() -> list[str]:
     return found
 
 
+# ---------------------------------------------------------------- what the README says
+
+RESULTS = ROOT / "benchmarks" / "results"
+VERSIONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
+
+
+def readme() -> str:
+    """The README's table and list of exclusions, from the committed results."""
+    results = {version: json.loads((RESULTS / f"asyncio-{version}.json").read_text()) for version in VERSIONS}
+    found = {version: {each["module"]: each for each in data["modules"]} for version, data in results.items()}
+    rows = [["passed, as they are / recaptured", *VERSIONS], ["---"] * (len(VERSIONS) + 1)]
+    rows += [[f"`{name}`", *(_passed([of[name]]) if name in of else "-" for of in found.values())] for name in CASES]
+    rows.append(["all", *(_passed(list(of.values())) for of in found.values())])
+    rows.append(["excluded", *(str(sum(len(each["excluded"]) for each in of.values())) for of in found.values())])
+    rows.append(["suspensions rebuilt in them", *(f"{_suspensions(of.values()):,}" for of in found.values())])
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([*lines, "", *_exclusions(found)])
+
+
+def _passed(modules: list[dict[str, Any]]) -> str:
+    plain, again = ([each[run] for each in modules] for run in ("plain", "recaptured"))
+    counts = [sum(run["passed"] for run in runs) for runs in (plain, again)]
+    failed = sum(len(run["failed"]) for run in plain + again)
+    return f"{counts[0]} / {counts[1]}" + (f", **{failed} failed**" if failed else "")
+
+
+def _suspensions(modules: Iterable[dict[str, Any]]) -> int:
+    return sum(each["recaptured"]["suspensions"] for each in modules)
+
+
+def _exclusions(found: dict[str, dict[str, dict[str, Any]]]) -> Iterator[str]:
+    excluded: dict[tuple[str, str], list[str]] = {}
+    for version, modules in found.items():
+        for module, each in modules.items():
+            for test, reason in each["excluded"].items():
+                excluded.setdefault((f"{module}.{test.rpartition('.')[2]}", reason), []).append(version)
+    for (test, reason), versions in sorted(excluded.items()):
+        yield f"- `{test}`" + ("" if versions == VERSIONS else f" ({', '.join(versions)})") + f": {reason}"
+
+
 # ---------------------------------------------------------------- the command
 
 HEADINGS = ("module", "run", "passed", "failed", "recaptured: run", "passed", "failed", "suspensions", "excluded",
@@ -389,7 +431,11 @@ def main() -> int:
     parser.add_argument("modules", nargs="*", metavar="MODULE", help="by default: " + ", ".join(CASES))
     parser.add_argument("--plain", action="store_true", help="without recapture")
     parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--readme", action="store_true", help="print the README's table, from the committed results")
     options = parser.parse_args()
+    if options.readme:
+        print(readme())
+        return 0
     outcomes = []
     try:
         with tempfile.TemporaryDirectory(prefix="pstore-conformance-") as folder:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine import conformance
+from tests.processes import ROOT
 from tests.suites.build import CannotBuild, build
 from tests.suites.runner import NoSuites, module_of
 
@@ -36,3 +37,8 @@ def test_the_tests_of_cpython_pass(module: str, extension: Path | None) -> None:
     if extension is not None:
         assert outcome.recaptured.passed == outcome.plain.passed
     assert not outcome.stale
+
+
+def test_the_readme_says_what_the_committed_results_say() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert conformance.readme() in readme, "run: python -m tests.engine.conformance --readme"
