@@ -23,7 +23,7 @@ import tempfile
 import time
 import unittest
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -315,7 +315,7 @@ def count(outcome: Outcome, run: Run, log: Log) -> None:
             outcome.skipped_by_python[name] = row["message"]
         elif reason is not None:
             outcome.excluded[name] = reason
-            if why is None and run is outcome.plain:
+            if why is None and name not in outcome.stale:
                 outcome.stale.append(name)
         else:
             run.run += 1
@@ -324,12 +324,12 @@ def count(outcome: Outcome, run: Run, log: Log) -> None:
                 run.failed[name] = why
 
 
-def run_tests(module: str, extension: Path | None, *, plain: bool = False) -> Outcome:
-    """Run a module as it is, and recaptured if there is the extension for it and it is wanted."""
+def run_tests(module: str, extension: Path | None, runs: Sequence[str] = ("plain", "recaptured")) -> Outcome:
+    """Run a module as it is, and recaptured; without the extension only as it is."""
     outcome = Outcome(module, not_run=NOT_RUN.get(module))
-    runs = [(outcome.plain, ())] + [(outcome.recaptured, ("--recapture",))] * (extension is not None and not plain)
-    for run, flags in runs:
-        began = time.perf_counter()
+    for name in runs if extension else ("plain",):
+        flags = ["--recapture"] * (name == "recaptured")
+        began, run = time.perf_counter(), getattr(outcome, name)
         count(outcome, run, run_module(module_of(PACKAGE + module), extension or Path(), *flags, worker=WORKER))
         run.seconds = round(time.perf_counter() - began, 1)
     return outcome

