@@ -1,4 +1,4 @@
-"""The store's curves as pictures: ``python -m benchmarks.curves [FOLDER]``, an SVG of every ``store-X.Y.json`` there.
+"""The store's curves as pictures: ``python -m benchmarks.curves [FOLDER]``, an SVG of each ``store-X.Y.json``.
 
 Needs matplotlib, the extra `bench`; nothing else does.  FOLDER is ``benchmarks/results`` if none is given.  A line is
 the least of many turns, the band above it reaches to their median; the dotted line is what it took beside them to
@@ -43,7 +43,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
     style = {"svg.fonttype": "none", "svg.hashsalt": "pstore", "font.size": 8, "axes.titlesize": 8.5}
     benchmarks = results["benchmarks"]
     panels = [panel for panel in _PANELS if panel[0] in benchmarks]
-    lines = -(-len(panels) // _COLUMNS)
+    lines = -(-(len(panels) + 1) // _COLUMNS)  # one place for the legend
     with pyplot.rc_context(style):
         figure, grid = pyplot.subplots(lines, _COLUMNS, figsize=(9.6, 2.35 * lines + 0.5), squeeze=False)
         places = list(grid.flat)
@@ -51,9 +51,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
             _panel(place, benchmarks[name]["points"], title, unit, side, beside)
         for place in places[len(panels) :]:
             place.set_axis_off()
-        _legend(
-            figure, places[len(panels)] if len(places) > len(panels) else None, *places[0].get_legend_handles_labels()
-        )
+        _legend(places[len(panels)], *places[0].get_legend_handles_labels())
         figure.suptitle(f"pstore beside pickling the whole graph, Python {results['machine']['python']}", fontsize=10)
         figure.tight_layout()
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
@@ -76,21 +74,18 @@ def _panel(place: Any, points: list[dict[str, Any]], title: str, unit: str, side
     place.spines[["top", "right"]].set_visible(False)
 
 
-def _legend(figure: Any, place: Any, handles: list[Any], labels: list[str]) -> None:
-    """In the first empty place, or below."""
-    if place is not None:
-        place.legend(handles, labels, loc="upper left", frameon=False, title="least of many turns,\nband to the median")
-    else:
-        figure.legend(handles, labels, loc="lower right", ncols=3, frameon=False)
+def _legend(place: Any, handles: list[Any], labels: list[str]) -> None:
+    place.legend(handles, labels, loc="upper left", frameon=False, title="least of many turns,\nband to the median")
 
 
 def main() -> None:
     """Draw every file of the folder."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS
-    for source in sorted(folder.glob("store-*.json")):
-        path = source.with_suffix(".svg")
-        draw(read(source), path)
-        print(f"written: {path}")
+    for source in sorted(folder.glob("store-3.[0-9]*.json")):
+        path, results = source.with_suffix(".svg"), read(source)
+        if results["benchmarks"].keys() >= {"size", "changes"}:
+            draw(results, path)
+            print(f"written: {path}")
 
 
 if __name__ == "__main__":

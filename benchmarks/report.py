@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from benchmarks.graphs import SHAPES
 
 RESULTS = Path(__file__).parent / "results"
 VERSIONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
@@ -113,14 +116,12 @@ def cost(result: dict[str, Any]) -> str:
 
 
 def store_section(folder: Path = RESULTS) -> str:
-    """The Markdown of the store's table; a version without results has dashes."""
+    """The Markdown of the store's table; what a version has no results for is a dash."""
     stores = [_store_results(folder / f"store-{version}.json") for version in VERSIONS]
     present = [store for store in stores if store]
     if not present:
         raise SystemExit("no results of the store: python -m benchmarks store --json benchmarks/results")
-    (many,) = {store["plain"]["objects"] for store in present}
-    (others,) = {store["listed"]["objects"] for store in present}
-    (few,) = {store["small"]["objects"] for store in present}
+    many, others, few = (_objects(present, name) for name in ("plain", "dicts", "small"))
     lines = {
         f"10 of {many:,} plain objects changed: ms (times faster than `pickle`)": lambda s: _faster(s["plain"], "ten"),
         f"10 of {others:,} changed in other shapes: the least of them": _least_of_shapes,
@@ -129,12 +130,24 @@ def store_section(folder: Path = RESULTS) -> str:
         f"nothing of {many:,} changed: ms, bytes written": _nothing,
         f"a first persist of {many:,} / loading them, over `pickle`": lambda s: _both(s["plain"], "first", "load"),
         "file over that of `pickle`; bytes written for each of 10 changes": _bytes,
-        f"one of {_largest(present[0], 'generators'):,} suspended generators advanced": _generators,
+        "one of many suspended generators advanced": _generators,
         "memory per object: the graph + the store's tables, bytes": _memory,
     }
     rows = [["", *VERSIONS], ["---"] * 6]
-    rows += [[title, *(line(store) if store else "-" for store in stores)] for title, line in lines.items()]
+    rows += [[title, *(_cell(line, store) for store in stores)] for title, line in lines.items()]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _cell(line: Callable[[dict[str, Any]], str], store: dict[str, Any]) -> str:
+    try:
+        return line(store)
+    except KeyError:  # not measured
+        return "-"
+
+
+def _objects(stores: list[dict[str, Any]], name: str) -> int:
+    (count,) = {store[name]["objects"] for store in stores if name in store}
+    return int(count)
 
 
 def _store_results(path: Path) -> dict[str, Any]:
@@ -146,8 +159,6 @@ def _faster(result: dict[str, Any], side: str) -> str:
 
 
 def _cold(result: dict[str, Any], side: str) -> str:
-    if f"{side}_cold_us_median" not in result:
-        return "-"
     return f"{_number(result[f'{side}_cold_us_median'] / 1000)} ({_number(result[f'{side}_faster_ratio_cold'])})"
 
 
@@ -161,7 +172,8 @@ def _number(value: float) -> str:
 
 
 def _least_of_shapes(store: dict[str, Any]) -> str:
-    least = min((row for name, row in store.items() if name != "plain" and "ten" in row.get("bars", ())), key=_ten)
+    """Of all the shapes, or none."""
+    least = min((store[name] for name in SHAPES if name != "plain"), key=_ten)
     return _faster(least, "ten")
 
 
@@ -182,13 +194,9 @@ def _bytes(store: dict[str, Any]) -> str:
     return f"{store['plain']['size_ratio']:.1f}; {store['plain']['ten_bytes_per_change']:,}"
 
 
-def _largest(store: dict[str, Any], curve: str) -> int:
-    count: int = store[curve]["points"][-1]["n"]
-    return count
-
-
 def _generators(store: dict[str, Any]) -> str:
-    return _faster(store["generators"]["points"][-1], "change")
+    largest = store["generators"]["points"][-1]
+    return f"{_faster(largest, 'change')}, of {largest['n']:,}"
 
 
 def _memory(store: dict[str, Any]) -> str:

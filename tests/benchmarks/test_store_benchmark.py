@@ -32,6 +32,7 @@ def test_a_quick_run(tmp_path):
     table = store_section(tmp_path).splitlines()
     assert "10 of 200 plain objects changed" in table[2]
     assert "1 of 10 changed" in table[4]
+    assert "10 of 50 changed in other shapes" in table[3]
     assert len({line.count("|") for line in table}) == 1
     assert {cell.strip() == "-" for line in table[2:] for cell in line.split("|")[2:-1]} == {True, False}
 
