@@ -27,7 +27,7 @@ from asyncio.tasks import _GatheringFuture  # type: ignore[attr-defined]  # gath
 from collections.abc import Callable, Generator
 from traceback import StackSummary
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pstore._engine import debug
 from pstore._engine.waiters import waiters
@@ -47,6 +47,9 @@ _OF_EXCEPTION = object()
 _MISSING: Any = object()
 
 PENDING, CANCELLED, FINISHED = "PENDING", "CANCELLED", "FINISHED"
+
+
+_AT_FIRST = {"_loop": None, "_state": PENDING, "_exception": None, "_unseen": False, "_source_traceback": None}
 
 
 class Future(Generic[T]):
@@ -85,12 +88,14 @@ class Future(Generic[T]):
             """What `isinstance` is told besides the type: programs ask whether they have a future, or a task."""
             return asyncio.Future
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Make one that can be looked at before it is initialised, or before its state is loaded."""
-        self = super().__new__(cls)
-        self._loop, self._state, self._exception, self._unseen = None, PENDING, None, False
-        self._source_traceback = None
-        return self
+    def __getattr__(self, name: str) -> Any:
+        """Give what a future is that was not initialised, or whose state is not loaded yet; others have the slots."""
+        try:
+            return _AT_FIRST[name]
+        except KeyError:
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
+            ) from None
 
     # The order is that of the stored format.
     _STORED = (
@@ -105,9 +110,8 @@ class Future(Generic[T]):
     )
 
     def __init__(self, *, loop: DurableLoop) -> None:
-        if self._loop is not None:
-            raise RuntimeError(f"{type(self).__name__} object is already initialized")
         self._loop = loop
+        self._state, self._exception, self._unseen = PENDING, None, False
         self._result: T | None = None
         self._exception_tb: Any = None
         self._callbacks: list[tuple[Callback, contextvars.Context]] = []

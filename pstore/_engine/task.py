@@ -69,6 +69,8 @@ class Task(Future[T]):
         context: contextvars.Context | None = None,
         spawned: bool = False,
     ) -> None:
+        if self._loop is not None:
+            raise RuntimeError(f"{self!r} object is already initialized")
         if context is not None and not isinstance(context, contextvars.Context):
             raise TypeError(f"a contextvars.Context was expected, got {context!r}")
         super().__init__(loop=loop)

@@ -183,9 +183,6 @@ if sys.version_info < (3, 13):
     EXCLUDED["test_futures.test_exception"] = "StopIteration is wrapped, as by 3.13 and later; this version refuses it"
 if sys.version_info[:2] == (3, 14):
     EXCLUDED["test_futures.test_future_cancel_message_setter"] = "asks that an attribute cannot be deleted in C"
-    EXCLUDED["test_futures.test_use_after_free_on_fut_context_0_with_evil__getattribute__"] = (
-        "initialises a future twice, to see whether C reads freed memory; that is refused here"
-    )
 
 # Classes, or what was not chosen of them, that are not run: asyncio's own, or of what a durable loop does not have.
 OWN = "tests asyncio's own implementations, in C and in Python, apart from any loop"
