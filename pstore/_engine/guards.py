@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 import threading
+import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -47,9 +48,12 @@ class AsyncGenHooks:
         if self.loop is not None:
             self.loop.close_asyncgen(agen)
 
-    def alive(self) -> list[Any]:
-        """Give the async generators that were begun and not ended: for the store, which asks before each commit."""
-        return [agen for agen in self.live if agen.ag_frame is not None]
+    def __len__(self) -> int:
+        return len(self.live)
+
+    def __contains__(self, obj: Any) -> bool:
+        """Whether it is an async generator that was begun and has not ended: for the store, at each commit."""
+        return isinstance(obj, types.AsyncGeneratorType) and obj in self.live and obj.ag_frame is not None
 
     def save(self, objs: list[Any]) -> None:
         """Close async generators that only the store holds: in a task that is stored by the commit that drops them."""

@@ -441,28 +441,27 @@ class Heap:
                 ended.append(obj)
         return ended
 
-    def ending(self, objs: list[Any], changed: Collection[Cluster]) -> list[Any]:
-        """Give those of some objects that a commit will let go of; the list of them all is emptied.
+    def ending(self, is_wanted: Callable[[Any], bool], changed: Collection[Cluster]) -> list[Any]:
+        """Give those of the wanted objects that a commit will let go of.
 
         `changed` are all clusters that have changed: what held an object at the last commit and does not any more is
         among them, or will be let go of itself.  As with `ended` reference counts tell; an object of which not every
         reference is accounted for stays.  What the objects lead to is not followed: their end is yet to come.
         """
-        wanted = set(map(id, objs))
         stale: Counter[int] = Counter()  # references that will be gone after the commit, by id
-        pool = {id(obj): obj for obj in objs}
-        objs.clear()
+        pool: dict[int, Any] = {}
         for cluster in changed:
             stale.update(map(id, cluster.held))
             kept = set(map(id, cluster.watch.look()[0]))
             pool.update((id(obj), obj) for obj in cluster.held if id(obj) not in kept and id(obj) in self.home)
-        todo, ending = list(pool), set()
+        todo, ending, wanted = list(pool), set(), []
         while todo:
             key = todo.pop()
             if key in ending or not self._accounted_for(pool[key], stale[key]):
                 continue
             ending.add(key)
-            if key in wanted:
+            if is_wanted(pool[key]):
+                wanted.append(key)
                 continue
             home = self.home[key]
             referents = [part for part in _get_referents(pool[key]) if id(part) in self.home]
@@ -471,7 +470,7 @@ class Heap:
             pool.update((id(part), part) for part in referents)
             todo += map(id, referents)
             del referents
-        return [pool[key] for key in wanted & ending]
+        return [pool[key] for key in wanted]
 
     def _accounted_for(self, obj: Any, stale: int) -> bool:
         """Whether the heap, `stale` references and the caller's table hold an object, and nothing else."""

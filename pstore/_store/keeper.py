@@ -61,8 +61,11 @@ class Mortals(Protocol):
     between would have lost both.  So they are found before it.
     """
 
-    def alive(self) -> list[Any]:
-        """Give those that there are, in a new list."""
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __contains__(self, obj: Any) -> bool:
+        """Whether an object is one."""
 
     def save(self, objs: list[Any]) -> None:
         """Make what their end would change; it is called in `persist`, before anything is written."""
@@ -165,9 +168,9 @@ class Keeper:
 
     def _save_what_ends(self, changed: list[Cluster]) -> bool:
         """Ask for what must not end with a commit that does not have it any more; tells whether there was any."""
-        if self.mortals is None or not (alive := self.mortals.alive()):
+        if not self.mortals:
             return False
-        ending = self._heap.ending(alive, changed)
+        ending = self._heap.ending(self.mortals.__contains__, changed)
         if ending:
             self.mortals.save(ending)
         return bool(ending)

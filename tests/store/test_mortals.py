@@ -24,8 +24,11 @@ class Mortals:
     def __init__(self):
         self.all, self.saved, self.asks = weakref.WeakSet(), [], lambda thing: True
 
-    def alive(self):
-        return [thing for thing in self.all if self.asks(thing)]
+    def __len__(self):
+        return len(self.all)
+
+    def __contains__(self, thing):
+        return isinstance(thing, Thing) and thing in self.all and self.asks(thing)
 
     def save(self, things):
         self.saved += map(weakref.ref, things)
