@@ -717,7 +717,7 @@ def dict_rename(hand, x, a, b):
         old, new = _nth_key(hand, x, a), _new_key(hand, x, b)
         items = [(new if key is old else key, value) for key, value in x.items() if key is old or key != new]
         x.clear()
-        dict.update(x, items)
+        x.update(items)
 
 
 @on_dict
@@ -737,7 +737,7 @@ def dict_rotate_keys(hand, x, a, b):
 
 @on_dict
 def dict_update(hand, x, a, b):
-    dict.update(x, {_new_key(hand, x, a): hand.value(b), _new_key(hand, x, b): hand.value(a)})
+    x.update({_new_key(hand, x, a): hand.value(b), _new_key(hand, x, b): hand.value(a)})
 
 
 @on_dict
@@ -753,7 +753,7 @@ def dict_popitem(hand, x, a, b):
 
 @on_dict
 def dict_or(hand, x, a, b):
-    dict.__ior__(x, {_new_key(hand, x, a): hand.value(b)})
+    x.__ior__({_new_key(hand, x, a): hand.value(b)})
 
 
 @on_dict
@@ -768,7 +768,7 @@ def dict_same_key(hand, x, a, b):
     if new in x and x is not hand.root:
         items = [(new if key == new else key, value) for key, value in x.items()]
         x.clear()
-        dict.update(x, items)
+        x.update(items)
 
 
 on_ordered = changes("ordered", _is(collections.OrderedDict))
