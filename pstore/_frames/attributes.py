@@ -19,7 +19,7 @@ from __future__ import annotations
 import gc
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from pstore._frames.access import memory, object_at, unpacker
@@ -91,20 +91,39 @@ class Inline:
         return order
 
 
-def memory_of(objects: Iterable[Any]) -> list[tuple[int, int]] | None:
-    """Where in memory instances are that have no ``__dict__``: (first, end) of ranges of whole pages, in order.
+def memory_of(objects: Collection[Any]) -> list[tuple[int, int]]:
+    """Where in memory instances and their values are, that have no ``__dict__``: (first, end) of ranges of whole pages.
 
-    Whatever of theirs changes (attribute, class, a ``__dict__`` made) changes bytes there; so do other things.  The
-    ranges can be read for as long as the objects live.  None: their values are elsewhere (3.11, 3.12).
+    Whatever of theirs changes (attribute, class, a ``__dict__`` made) changes bytes there; so do other things.  A range
+    can be read for as long as the objects live and nothing has changed in those before it: on 3.11 and 3.12 the values
+    are elsewhere, and may go; the objects, which say where they are, stand first.  Nothing: one has a ``__dict__``.
     """
-    if not _EMBEDDED:
+    if _EMBEDDED:
+        return _pages_of(map(_place_embedded, objects))
+    apart = list(map(_place_of_values, objects))
+    if None in apart:
+        return []
+    return _pages_of((id(obj) + _VALUES, id(obj) + 2 * _WORD) for obj in objects) + _pages_of(filter(None, apart))
+
+
+def _place_embedded(obj: Any) -> tuple[int, int]:
+    values: int = id(obj) + type(obj).__basicsize__
+    return id(obj) + _DICT, values + _WORD + (_WORD + 1) * _byte(values)
+
+
+def _place_of_values(obj: Any) -> tuple[int, int] | None:
+    """3.11, 3.12: the array of values, with what stands before it: its own size is the last byte of that."""
+    values = _word(memory, id(obj) + _VALUES)[0]
+    if not values or values & 1 != _TAGGED:
         return None
+    values += _TAGGED
+    return values - _byte(values - 1), values + _WORD * _byte(values - 2)
+
+
+def _pages_of(places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     pages: set[int] = set()
-    for obj in objects:
-        start = id(obj)
-        values = start + type(obj).__basicsize__
-        end = values + _WORD + (_WORD + 1) * _byte(values)
-        pages.update(range(start + _DICT >> _PAGE, (end >> _PAGE) + 1))
+    for start, end in places:
+        pages.update(range(start >> _PAGE, (end - 1 >> _PAGE) + 1))
     ranges: list[tuple[int, int]] = []
     for page in sorted(pages):
         first, end = page << _PAGE, page + 1 << _PAGE

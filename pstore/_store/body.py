@@ -49,6 +49,7 @@ import keyword
 import pickle
 import struct
 from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import repeat
 from typing import Any
 
 from pstore._frames import reducer_of
@@ -243,7 +244,7 @@ class Reading:
         for code, payload, count in self.groups:
             if code == Group.SHAPED:
                 cls = payload[0]
-                nodes += [object.__new__(cls) for _ in range(count)]
+                nodes += map(object.__new__, repeat(cls, count))
             elif code == Group.PERSISTENT:
                 nodes.append(persistent)
             elif code == Group.MADE:

@@ -14,13 +14,14 @@ object's.  What that does not show is asked besides:
 * names of attributes: an instance without ``__dict__`` that has a value under every name that its class shares has just
   these names.  Of any other instance the places of its names are compared; when a class has got a new name, those that
   had them all are looked at again.
+* long lists: their items are compared where they stand in memory; to ask for them would touch every one.
 * frames: where they stand (`pstore._frames.standing`).
 * what only its own methods show (``__getstate__``, iterators, arrays): the cluster is *opaque*; it is stored again, and
   the bytes are compared.
 
 The looks at most clusters are taken together, a *page* of some hundred objects at a time: that is the cost of a commit
-in which little has changed, 25 ns an object.  Where the objects are instances without ``__dict__`` and their values are
-in them (3.13 and later), and not too many, it is done by an image of the memory that they are in, 3 ns an object.
+in which little has changed, 25 ns an object.  Where the objects are instances without ``__dict__``, and not too many,
+it is done by an image of the memory that they and their values are in, 3 ns an object.
 
 Not seen: an attribute that is deleted and set again to the same object, as the only change to the instance; only the
 order of ``vars()`` tells.
@@ -31,7 +32,7 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import chain
+from itertools import chain, pairwise, repeat
 from operator import is_
 from sys import getrefcount
 from typing import Any
@@ -53,15 +54,25 @@ _BLOCK = 256
 _MANY = 200_000
 _IN_WATCH = 12  # more often than one object is ever held for being watched
 _LIST_ITEMS = 24  # offset of ob_item in a list object
+_LONG = 64  # items: from then on it is faster to compare a list where it is
 _get_referents = gc.get_referents
 
 
 def addresses(items: list[Any]) -> bytes:
     """The addresses of the items of a list, as they stand in memory."""
-    if not items:
-        return b""
+    return _seen(items, 0, len(items)).tobytes() if items else b""
+
+
+def _seen(items: list[Any], first: int, end: int) -> memoryview:
+    """The addresses of some of the items of a list, in place: for as long as nobody changes it."""
     (start,) = _word(memory, id(items) + _LIST_ITEMS)
-    return memory[start : start + 8 * len(items)].tobytes()
+    return memory[start + 8 * first : start + 8 * end]
+
+
+def _has(items: list[Any], place: tuple[int, int], held: list[Any]) -> bool:
+    """Whether the items of a list are those that are held from one place to another."""
+    first, end = place
+    return len(items) == end - first and (not items or addresses(items).startswith(_seen(held, first, end)))
 
 
 class Watch:
@@ -70,17 +81,19 @@ class Watch:
     Attributes:
         watched: objects whose referents are compared.
         keyed: dicts, or views of dicts, whose keys are compared.
+        lists: long lists whose items are compared.
         frames: suspended frames.
         loose: (function, object): what the function gives of the object is compared.
         classes: kinds of the instances that are known to have all names that their class shares.
         opaque: it has to be stored again to see.
     """
 
-    __slots__ = ("classes", "frames", "keyed", "loose", "opaque", "watched")
+    __slots__ = ("classes", "frames", "keyed", "lists", "loose", "opaque", "watched")
 
     def __init__(self) -> None:
         self.watched: list[Any] = []
         self.keyed: list[Any] = []
+        self.lists: list[list[Any]] = []
         self.frames: list[Any] = []
         self.loose: list[tuple[Callable[[Any], Any], Any]] = []
         self.classes: set[Kind] = set()
@@ -89,7 +102,7 @@ class Watch:
     def count(self, obj: Any) -> int:
         """How often it is held here."""
         count = 0
-        for places in (self.watched, self.keyed, self.frames):
+        for places in (self.watched, self.keyed, self.lists, self.frames):
             for held in places:
                 if held is obj:
                     count += 1
@@ -100,6 +113,9 @@ class Watch:
 
     def see(self, obj: Any) -> None:
         """Watch an object that refers to as many others as it likes, other than an instance."""
+        if type(obj) is list and len(obj) >= _LONG:
+            self.lists.append(obj)
+            return
         self.watched.append(obj)
         self.watched.append(SEPARATOR)
 
@@ -107,16 +123,17 @@ class Watch:
         """Watch no nodes but these (ids), and what is watched besides nodes; until it is found out what to watch."""
         kept = [obj for obj in self.watched if id(obj) in nodes]
         self.watched, self.keyed = kept, [obj for obj in self.keyed if id(obj) in nodes]
+        self.lists = [obj for obj in self.lists if id(obj) in nodes]
         self.frames = [obj for obj in self.frames if id(obj) in nodes]
         self.loose = [(look, obj) for look, obj in self.loose if id(obj) in nodes]
 
     @property
     def fits_page(self) -> bool:
         """Whether all is seen from referents and keys."""
-        return not (self.opaque or self.frames or self.loose)
+        return not (self.opaque or self.lists or self.frames or self.loose)
 
     def look(self) -> tuple[list[Any], int, list[Any]]:
-        """What is held, where in that the keys begin, and what is compared by value."""
+        """What is held but for the items of long lists, where in that the keys begin, and what is compared by value."""
         held = _get_referents(*self.watched)
         keys = len(held)
         if self.keyed:
@@ -142,7 +159,8 @@ class Cluster:
         solo: made for one object, to be joined by no other.
         late: that object is made when what it is made with is filled.
         watch: how to see whether it has changed.
-        held, keys, others: what was seen at the last commit, see `Watch.look`.
+        held, keys, others: what was seen at the last commit, see `Watch.look`; then the items of each long list.
+        lists: the places in that where the items of each long list begin, and where they end.
         page: the page that it is looked at with, if it is.
         digest: hash of the body last written, in this process only; None: not known.
         edges: for each node, the ids of the nodes that it leads to; None: the garbage collector shows them.
@@ -156,6 +174,7 @@ class Cluster:
         "held",
         "keys",
         "late",
+        "lists",
         "nodes",
         "oid",
         "others",
@@ -178,6 +197,7 @@ class Cluster:
         self.watch = Watch()
         self.held: list[Any] = []
         self.keys = 0
+        self.lists = [0]
         self.page: _Page | None = None
         self.others: list[Any] = []
         self.digest: int | None = None
@@ -187,11 +207,20 @@ class Cluster:
     def changed(self) -> bool:
         """Whether anything but what is opaque has changed since the last `settle`."""
         held, _, others = self.watch.look()
-        return addresses(held) != addresses(self.held) or others != self.others
+        if not self.watch.lists:
+            return addresses(held) != addresses(self.held) or others != self.others
+        if others != self.others:
+            return True
+        parts = [held, *self.watch.lists]
+        return not all(map(_has, parts, pairwise((0, *self.lists)), repeat(self.held)))
 
     def settle(self) -> None:
         """Take what is now for what is stored."""
         self.held, self.keys, self.others = self.watch.look()
+        self.lists = [len(self.held)]
+        for items in self.watch.lists:
+            self.held += items
+            self.lists.append(len(self.held))
 
     def own_holds(self, obj: Any) -> int:
         """How often an object is held for being watched."""
@@ -217,7 +246,8 @@ class _Page:
         room: how many objects may still join.
 
     Where the objects are instances without ``__dict__``, and few, there is a faster look before: at an image of the
-    memory that they are in.  If that is as it was, so are they; if not, it says nothing, and is taken anew.
+    memory that they are in.  If that is as it was, so are they; if not, it says nothing, and is taken anew.  It is
+    compared in place, by ``bytes.startswith``, range by range: what follows a range that has changed is not read.
     """
 
     __slots__ = ("_image", "_keyed", "_ranges", "_raw", "_watched", "clusters", "room")
@@ -226,7 +256,7 @@ class _Page:
         self.clusters: list[Cluster] = []
         self.room = _PAGE
         self._watched: tuple[Any, ...] = ()
-        self._ranges: list[tuple[int, int]] | None = None
+        self._ranges: list[memoryview] | None = None
         self._image: list[bytes] | None = None
         self.rebuild()
 
@@ -243,24 +273,20 @@ class _Page:
 
     def changed(self, with_image: bool) -> bool:
         """Whether one of them has changed; `with_image`: an image may be taken."""
-        image = self._image
-        if image is not None and self._take_image() == image:
+        if self._image is not None and all(map(bytes.startswith, self._image, self._ranges or ())):
             return False
         changed = self._look()
         if not changed and with_image:
             if self._ranges is None:
                 self._ranges = self._find_ranges()
-            self._image = self._take_image() if self._ranges else None
+            self._image = [part.tobytes() for part in self._ranges] or None
         return changed
 
-    def _take_image(self) -> list[bytes]:
-        return [memory[first:end].tobytes() for first, end in self._ranges or ()]
-
-    def _find_ranges(self) -> list[tuple[int, int]]:
+    def _find_ranges(self) -> list[memoryview]:
         plain = {kind.cls for cluster in self.clusters for kind in cluster.watch.classes}
         if self._keyed or not plain.issuperset(map(type, self._watched)):
             return []
-        return memory_of(self._watched) or []
+        return [memory[first:end] for first, end in memory_of(self._watched)]
 
     def _look(self) -> bool:
         held = _get_referents(*self._watched)
@@ -286,7 +312,8 @@ class Heap:
 
     def __init__(self) -> None:
         self.kinds = Kinds()
-        self.home: dict[int, Cluster] = {}
+        self._home: dict[int, Cluster] = {}
+        self._entering: list[Cluster] = []
         self.clusters: dict[bytes, Cluster] = {}
         self.shared: dict[Kind, int] = {}
         self.open: dict[bool, Cluster | None] = {False: None, True: None}
@@ -299,6 +326,21 @@ class Heap:
         self._dropped: list[Any] = []
         self._pages: list[_Page] = []
         self._singles: dict[Cluster, None] = {}
+
+    @property
+    def home(self) -> dict[int, Cluster]:
+        """See the class.  After a load it is made when it is first asked for: who only reads never does."""
+        if self._entering:
+            for cluster in self._entering:
+                self._home.update(dict.fromkeys(map(id, cluster.nodes), cluster))
+            self._home.pop(id(None), None)  # a node that has gone
+            self._entering.clear()
+        return self._home
+
+    def enter(self, cluster: Cluster) -> None:
+        """Take in a cluster that was loaded."""
+        self.clusters[cluster.oid] = cluster
+        self._entering.append(cluster)
 
     def changed(self) -> list[Cluster]:
         """The clusters that have changed, and those that have to be stored to see."""
@@ -359,14 +401,13 @@ class Heap:
         Nothing ends before all are settled: that may run code, and what it changes is not what is stored.
         """
         lost, self._dropped = self._dropped, []
-        home = self.home
         held_before = [(cluster.held, cluster.keys, cluster.others) for cluster in clusters]
         for cluster, (before, keys, _) in zip(clusters, held_before, strict=True):
             cluster.settle()
             if before:
                 gone = _no_longer(before[:keys], cluster.held[: cluster.keys])
                 gone += _no_longer(before[keys:], cluster.held[cluster.keys :])
-                lost += (obj for obj in gone if id(obj) in home)
+                lost += (obj for obj in gone if id(obj) in self.home)
                 if cluster.edges is not None:  # what it leads to is not all held
                     lost += cluster.living()
             for kind in cluster.watch.classes:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from gc import get_referents
+from itertools import groupby
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -28,6 +29,8 @@ from pstore.errors import PstoreError, RebuildError
 __all__ = ["Loader"]
 
 _LATE = 2  # see `body`: alone
+_INT = frozenset((int,))
+_SOME = 16  # of so many objects that were filled in the same way one is looked at
 _FOLLOWED = frozenset((tuple, frozenset, partial, FunctionType, MethodType))
 
 Record = tuple[bytes, tuple[bytes, ...], bytes]
@@ -47,6 +50,14 @@ class _Entry:
         self.cluster, self.reading, self.references = cluster, reading, references
         self.made = False
         self.missing: list[tuple[int, _Entry, int]] = []
+
+
+def _places_of_nodes(table: tuple[Any, ...]) -> set[int]:
+    """The places of the records that a table of foreign nodes, or of deps, names; without Persistent objects."""
+    places, numbers = table[::2], table[1::2]
+    if _INT.issuperset(map(type, numbers)):
+        return set(places)
+    return {place for place, number in zip(places, numbers, strict=True) if type(number) is int}
 
 
 class Loader:
@@ -142,8 +153,7 @@ class _Load:
             cluster.serial, cluster.digest = serial, digest_of(body, references)
             self.entries[oid] = _Entry(cluster, reading, references)
             for table in (reading.foreign, reading.deps):
-                places = {place for place, number in zip(table[::2], table[1::2], strict=True) if type(number) is int}
-                todo += [references[place] for place in places]
+                todo += [references[place] for place in _places_of_nodes(table)]
 
     def _make(self, entry: _Entry) -> None:
         reading = entry.reading
@@ -184,21 +194,20 @@ class _Load:
         return made
 
     def _resolve(self, entry: _Entry, table: tuple[Any, ...]) -> list[Any]:
-        found = []
-        last, nodes, other = None, [], None
-        for place, number in zip(table[::2], table[1::2], strict=True):
-            if type(number) is not int:
-                found.append(self._loader._ghost(entry.references[place], number))
+        found: list[Any] = []
+        numbers = table[1::2]
+        for place, row in groupby(table[::2]):  # many in a row are of one record
+            row_of_numbers = numbers[len(found) : len(found) + len(list(row))]
+            if not _INT.issuperset(map(type, row_of_numbers)):  # of a Persistent object it is the class
+                found += [self._loader._ghost(entry.references[place], number) for number in row_of_numbers]
                 continue
-            if place != last:  # many in a row are of one record
-                other = self.entries.get(entry.references[place])
-                last = place
-                nodes = other.reading.nodes if other else self._heap.clusters[entry.references[place]].nodes
+            other = self.entries.get(entry.references[place])
             if other is not None and not other.made:
-                entry.missing.append((len(found), other, number))
-                found.append(None)
-            else:
-                found.append(nodes[number])
+                entry.missing += [(len(found) + n, other, number) for n, number in enumerate(row_of_numbers)]
+                found += [None] * len(row_of_numbers)
+                continue
+            nodes = other.reading.nodes if other else self._heap.clusters[entry.references[place]].nodes
+            found += map(nodes.__getitem__, row_of_numbers)
         return found
 
     # ------------------------------------------------------------ late nodes
@@ -286,11 +295,10 @@ class _Load:
         for entry in self.entries.values():
             cluster = entry.cluster
             cluster.nodes = entry.reading.nodes
-            heap.clusters[cluster.oid] = cluster
             if entry.reading.runs:
                 heap.runs.update(entry.reading.runs)
                 heap.run_ids.update(id(run) for runs in entry.reading.runs.values() for run in runs)
-            heap.home.update(dict.fromkeys(map(id, cluster.living()), cluster))
+            heap.enter(cluster)
             watch = self._simple_watch(entry.reading)
             if watch is None:
                 unclear.append(cluster)
@@ -330,7 +338,8 @@ class _Load:
         inline = kind.inline
         if inline is None or sorted(kind.straight_names(inline.count())) != sorted(names):
             return False
-        if len(get_referents(*nodes)) != len(nodes) * (len(names) + 1) or inline.order(nodes[0]) is None:
+        # all were filled in the same way
+        if any(len(get_referents(node)) != len(names) + 1 or inline.order(node) is None for node in nodes[::_SOME]):
             return False
         watch.classes.add(kind)
         return True

@@ -1,0 +1,178 @@
+"""What is watched by an image of memory, instances of plain classes and long lists: every change is seen, and no other."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pstore import Store
+
+COUNT = 1200  # more than two pages of objects
+
+
+class Thing:
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.name = f"n{number}"
+        self.a = self.b = self.c = self.d = self.e = self.f = (
+            None  # its values are larger than it: other pages have them
+        )
+
+
+class Other(Thing):
+    pass
+
+
+def as_dicts(graph: Any) -> list[Any]:
+    return [(type(one).__name__, sorted(vars(one).items())) for one in graph]
+
+
+@pytest.fixture
+def stored(tmp_path):
+    store = Store(tmp_path / "a.fs")
+    store.root["things"] = [Thing(number) for number in range(COUNT)]
+    store.root["lists"] = [list(range(1000 * n, 1000 * n + 200)) for n in range(4)]
+    for _ in range(3):  # the second takes the images, the third compares them
+        store.persist()
+    yield store
+    store.close()
+
+
+def check_seen(store: Store, tmp_path) -> None:
+    before = store.tid
+    assert store.persist() != before
+    after = store.tid
+    assert store.persist() == after
+    assert store.persist() == after
+    with Store(tmp_path / "a.fs", read_only=True) as loaded:
+        assert as_dicts(loaded.root["things"]) == as_dicts(store.root["things"])
+        assert loaded.root["lists"] == store.root["lists"]
+
+
+def replace_dict(one: Thing) -> None:
+    one.__dict__ = {"number": 5}
+
+
+CHANGES: dict[str, Callable[[Thing], Any]] = {
+    "another value": lambda one: setattr(one, "number", -1),
+    "a value of the same size": lambda one: setattr(one, "name", "x" * len(one.name)),
+    "one gone": lambda one: delattr(one, "name"),
+    "one more": lambda one: setattr(one, "more", 1),
+    "by the dict": lambda one: vars(one).update(number=-2),
+    "another dict": replace_dict,
+    "another class": lambda one: setattr(one, "__class__", Other),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
+@pytest.mark.parametrize("place", [0, 700, COUNT - 1])
+def test_a_change_of_an_instance_is_seen(stored, tmp_path, change, place):
+    change(stored.root["things"][place])
+    check_seen(stored, tmp_path)
+
+
+@pytest.fixture
+def collector_off():
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_each_of_many_changes_is_seen(tmp_path, collector_off):
+    """The collector writes into objects; without it, most of these pages are told by their image alone."""
+    with Store(tmp_path / "b.fs") as store:
+        things = store.root["things"] = [Thing(number) for number in range(10_000)]
+        for _ in range(3):
+            store.persist()
+        for place in range(0, 10_000, 97):
+            before = store.persist()
+            things[place].number = -1
+            assert store.persist() != before, place
+
+
+@pytest.mark.parametrize("place", [0, 700])
+def test_a_change_after_another_is_seen(stored, tmp_path, place):
+    for change in CHANGES.values():
+        if change is not replace_dict:
+            change(stored.root["things"][place])
+            check_seen(stored, tmp_path)
+            place += 1
+
+
+def test_to_look_at_the_dict_is_no_change_and_what_it_frees_is_not_read(stored, tmp_path):
+    """On 3.11 and 3.12 the values move into the dict, and their memory goes."""
+    before = stored.tid
+    for one in stored.root["things"]:
+        vars(one)
+    gc.collect()
+    kept = [bytes(200) for _ in range(50_000)]
+    assert stored.persist() == before
+    assert stored.persist() == before
+    vars(stored.root["things"][3])["number"] = -1
+    check_seen(stored, tmp_path)
+    del kept
+
+
+def move(lists: list[list[int]]) -> None:
+    """The items of all lists one after the other are as before."""
+    lists[0].append(lists[1].pop(0))
+
+
+LISTS: dict[str, Callable[[list[list[Any]]], Any]] = {
+    "another item": lambda lists: lists[2].__setitem__(100, "x"),
+    "one more": lambda lists: lists[3].append(1),
+    "one less": lambda lists: lists[3].pop(),
+    "all gone": lambda lists: lists[1].clear(),
+    "few left": lambda lists: lists[1].__delitem__(slice(3, None)),
+    "the other way round": lambda lists: lists[1].reverse(),
+    "two changed places": lambda lists: lists[0].__setitem__(slice(0, 2), lists[0][1::-1]),
+    "an item moved to the list before": move,
+    "two lists swapped": lambda lists: lists.reverse(),
+    "a list in the place of an equal one": lambda lists: lists.__setitem__(0, [*lists[0], 1]),
+    "many more": lambda lists: lists[0].extend(range(5000)),
+}
+
+
+@pytest.mark.parametrize("change", LISTS.values(), ids=list(LISTS))
+def test_a_change_of_a_long_list_is_seen(stored, tmp_path, change):
+    change(stored.root["lists"])
+    check_seen(stored, tmp_path)
+    change(stored.root["lists"])
+    stored.persist()
+    stored.root["lists"][0].append("end")
+    check_seen(stored, tmp_path)
+
+
+def test_a_list_that_was_changed_and_changed_back_is_no_change(stored):
+    before = stored.tid
+    items = stored.root["lists"][1]
+    items.append(1)
+    items.pop()
+    items[5], items[5] = 0, items[5]
+    assert stored.persist() == before
+
+
+def test_what_a_long_list_let_go_of_is_let_go_of(stored):
+    """The list held it at the last commit, and does not any more: nor does the store."""
+    import weakref
+
+    stored.root["things"].append(Thing(-1))
+    stored.persist()
+    seen = weakref.ref(stored.root["things"][-1])
+    stored.root["things"].pop()
+    stored.persist()
+    gc.collect()
+    assert seen() is None
+
+
+def test_a_refused_commit_leaves_the_lists_watched(stored, tmp_path):
+    stored.root["lists"][0][7] = object  # by name
+    stored.root["lists"][1][7] = open(__file__, "rb")  # noqa: SIM115
+    with pytest.raises(Exception, match="lists"):
+        stored.persist()
+    stored.root["lists"][1][7].close()
+    stored.root["lists"][1][7] = 7
+    check_seen(stored, tmp_path)
