@@ -304,6 +304,7 @@ class Heap:
         clusters: object id of the record -> cluster.
         shared: kind -> how many names its class shared when its instances were last looked at.
         runs: id of a long list or dict -> its runs, see there; run_ids: the ids of all runs.
+        dropped: runs that their containers have not any more, until `settle`.
         suspects: how many nodes may have been let go of since `unreachable` was last asked.
         shrunk: clusters whose records have nodes that have gone.
         incomplete: there are clusters of which it is not known what they lead to, until they are surveyed.
@@ -323,7 +324,7 @@ class Heap:
         self._counted: dict[Kind, int] = {}
         self.runs: dict[int, list[list[Any]]] = {}
         self.run_ids: set[int] = set()
-        self._dropped: list[Any] = []
+        self.dropped: list[Any] = []
         self._pages: list[_Page] = []
         self._singles: dict[Cluster, None] = {}
 
@@ -400,7 +401,7 @@ class Heap:
 
         Nothing ends before all are settled: that may run code, and what it changes is not what is stored.
         """
-        lost, self._dropped = self._dropped, []
+        lost, self.dropped = self.dropped, []
         held_before = [(cluster.held, cluster.keys, cluster.others) for cluster in clusters]
         for cluster, (before, keys, _) in zip(clusters, held_before, strict=True):
             cluster.settle()
@@ -536,10 +537,10 @@ class Heap:
         """Containers were cut into runs, see `runs`: id -> (container, runs)."""
         for key, (_, new) in runs.items():
             kept = set(map(id, new))
-            self._dropped += (run for run in self.runs.get(key, ()) if id(run) not in kept)
+            self.dropped += (run for run in self.runs.get(key, ()) if id(run) not in kept)
             self.runs[key] = new
             self.run_ids |= kept
-        self.run_ids.difference_update(map(id, self._dropped))
+        self.run_ids.difference_update(map(id, self.dropped))
 
     def _without_runs(self, node: Any) -> None:
         """The node has gone."""

@@ -25,6 +25,7 @@ from pstore._frames.gates import is_shared
 from pstore._frames.policy import Policy
 from pstore._store import checked, graph, module_state
 from pstore._store.body import Writer, digest_of
+from pstore._store.closing import let_go
 from pstore._store.clusters import Cluster, Heap
 from pstore._store.layout import Layout
 from pstore._store.loading import Loader
@@ -400,8 +401,8 @@ class Keeper:
 
     # ------------------------------------------------------------ loading
 
-    def load(self) -> list[Any]:
-        """Load what is stored, in new objects; gives the old top, which is let go of.  An error changes nothing."""
+    def load(self) -> None:
+        """Load what is stored, in new objects; those before are let go of.  An error changes nothing."""
         before = self._heap, self._loader
         self._heap = Heap()
         self._loader = self._new_loader(self._heap)
@@ -413,10 +414,15 @@ class Keeper:
             if isinstance(error, PstoreError | MemoryError) or not isinstance(error, Exception):
                 raise
             raise unreadable(self.name, error) from error
-        old: list[Any] = self.__dict__.get("top", [])
+        if hasattr(self, "top"):
+            let_go(self.top, before[0])
         self.top = top
         self._jar.activate = self._activate
-        return old
+
+    def let_go(self) -> None:
+        """The store is closed: nothing of the graph is to end as if the program had dropped it."""
+        if hasattr(self, "top"):
+            let_go(self.top, self._heap)
 
     def _new_loader(self, heap: Heap) -> Loader:
         return Loader(heap, self._read, self._jar.ghost, self._unpickler(), self._guard())

@@ -27,7 +27,6 @@ from typing import Any, TypeVar
 from transaction import TransactionManager
 from ZODB.POSException import ReadOnlyError
 
-from pstore._frames import abandon
 from pstore._frames.policy import Policy, policy_of
 from pstore._store import history
 from pstore._store.checked import class_factory
@@ -260,7 +259,8 @@ class Store:
             for past in list(self._pasts):
                 past.close()
             self._closed = True
-            abandon(*self._top)
+            if hasattr(self, "_keeper"):
+                self._keeper.let_go()
             self._jar.activate = None
             self._jar.close()
             if self._past is None:
@@ -340,7 +340,7 @@ class Store:
             raise StoreError(self.name, "an earlier commit failed half-way; close the store and open it again")
 
     def _load(self) -> None:
-        abandon(*self._keeper.load())
+        self._keeper.load()
         self._top = self._keeper.top
 
 
