@@ -25,11 +25,12 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from pstore._engine import debug
 from pstore._engine.future import Future
 from pstore._engine.outbox import Outbox, Retry
+from pstore._engine.refusing import RefusingLoop
 from pstore._engine.task import Task
 from pstore._engine.timers import Handle, TimerHandle, Timers
 from pstore.clock import Clock, SystemClock, Timeline
@@ -45,55 +46,7 @@ BATCH_CALLS = 10_000
 BATCH_SECONDS = 0.1
 
 
-_GONE = "what it makes cannot outlive the process"
-_EXCHANGE = _GONE, "connect, talk and close in a coroutine function and await pstore.step(function, ...)"
-_SERVE = _GONE, "serve on the loop that hosts the engine, and hand what comes in to engine.call_soon_threadsafe"
-_WATCH = (
-    "what it watches belongs to the process",
-    "watch it in a pstore.step, or on the loop that hosts the engine, which calls engine.call_soon_threadsafe",
-)
-_SIGNAL = (
-    "signals come to the process",
-    "call signal.signal where the program starts, with a handler that calls engine.call_soon_threadsafe",
-)
-_CHILD = _GONE, "run the program inside a step: await pstore.step(subprocess.run, [...])"
-_RUN = "the engine runs it", "await it, or start it with asyncio.create_task; outside of tasks: engine.run(task)"
-_OTHER = _GONE, "do the input and output in a function and await pstore.step(function, ...)"
-_REFUSALS = {
-    **dict.fromkeys(("create_server", "create_unix_server", "connect_accepted_socket", "sock_accept"), _SERVE),
-    **dict.fromkeys(
-        ("create_connection", "create_unix_connection", "create_datagram_endpoint", "start_tls"), _EXCHANGE
-    ),
-    **dict.fromkeys(("sock_connect", "sock_recv", "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into"), _EXCHANGE),
-    **dict.fromkeys(("sock_sendall", "sock_sendto", "sock_sendfile", "sendfile"), _EXCHANGE),
-    **dict.fromkeys(("connect_read_pipe", "connect_write_pipe"), _EXCHANGE),
-    **dict.fromkeys(("add_reader", "remove_reader", "add_writer", "remove_writer"), _WATCH),
-    **dict.fromkeys(("add_signal_handler", "remove_signal_handler"), _SIGNAL),
-    **dict.fromkeys(("subprocess_exec", "subprocess_shell"), _CHILD),
-    **dict.fromkeys(("run_forever", "run_until_complete"), _RUN),
-    "stop": ("the engine runs it", "return from the task; whoever has the engine calls engine.stop()"),
-    "getaddrinfo": ("it asks the network", "await pstore.step(socket.getaddrinfo, host, port)"),
-    "getnameinfo": ("it asks the network", "await pstore.step(socket.getnameinfo, address, flags)"),
-    "set_default_executor": ("an executor cannot be stored", "leave it: run_in_executor(None, ...) becomes a step"),
-}
-
-
-def _refuse(name: str) -> Callable[..., NoReturn]:
-    def refused(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
-        reason, remedy = _REFUSALS.get(name, _OTHER)
-        raise NotOnThisLoop(name, remedy, reason)
-
-    refused.__name__, refused.__qualname__ = name, f"DurableLoop.{name}"
-    refused.__doc__ = "Refuse: see `_REFUSALS`."
-    return refused
-
-
-# Whatever asyncio's interface has, or will have in a newer Python, and the durable loop does not define.
-_INTERFACE = [name for name, member in vars(asyncio.AbstractEventLoop).items() if callable(member) and name[0] != "_"]
-_RefusingLoop: Any = type("_RefusingLoop", (asyncio.AbstractEventLoop,), {name: _refuse(name) for name in _INTERFACE})
-
-
-class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
+class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's interface has
     """An event loop that is stored with the tasks that it runs.
 
     Attributes:
@@ -115,10 +68,10 @@ class DurableLoop(_RefusingLoop):  # type: ignore[misc]  # made above
         self._made = 0
         self._handler: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
         self._eager = False
-        self.latest = 0.0
         self._reset()
 
     def _reset(self) -> None:
+        self.latest = 0.0
         self._timeline = Timeline(SystemClock())
         self._running = self._closed = self.interrupted = False
         self._from_outside: deque[asyncio.Handle] = deque()
