@@ -493,9 +493,12 @@ class Heap:
         stale: Counter[int] = Counter()  # references that will be gone after the commit, by id
         pool: dict[int, Any] = {}
         for cluster in changed:
+            held = cluster.held + self._in_runs_of(cluster)
+            kept = set(map(id, chain(cluster.watch.look()[0], *cluster.watch.lists)))
             stale.update(map(id, cluster.held))
-            kept = set(map(id, cluster.watch.look()[0]))
-            pool.update((id(obj), obj) for obj in cluster.held if id(obj) not in kept and id(obj) in self.home)
+            stale.update(id(obj) for obj in held[len(cluster.held) :] if id(obj) not in kept)
+            pool.update((id(obj), obj) for obj in held if id(obj) not in kept and id(obj) in self.home)
+            del held
         todo, ending, wanted = list(pool), set(), []
         while todo:
             key = todo.pop()
@@ -507,12 +510,21 @@ class Heap:
                 continue
             home = self.home[key]
             referents = [part for part in _get_referents(pool[key]) if id(part) in self.home]
-            watched = home not in changed and any(held is pool[key] for held in home.watch.watched)
+            watched = home not in changed and any(
+                held is pool[key] for held in chain(home.watch.watched, home.watch.lists)
+            )
             stale.update(list(map(id, referents)) * (2 if watched else 1))
+            referents += self.runs.get(key, ())
+            stale.update(map(id, self.runs.get(key, ())))
             pool.update((id(part), part) for part in referents)
             todo += map(id, referents)
             del referents
         return [pool[key] for key in wanted]
+
+    def _in_runs_of(self, cluster: Cluster) -> list[Any]:
+        """What the runs hold of the long containers of a cluster."""
+        runs = (self.runs.get(id(node), ()) for node in cluster.living())
+        return list(chain.from_iterable(chain.from_iterable(runs))) if self.runs else []
 
     def _accounted_for(self, obj: Any, stale: int) -> bool:
         """Whether the heap, `stale` references and the caller's table hold an object, and nothing else."""

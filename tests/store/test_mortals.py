@@ -67,6 +67,9 @@ HOLDERS = {
     "instance": lambda thing: Thing(thing),
     "frame": lambda thing: zoo.started(waiting(thing)),
     "with others": lambda thing: [[n, thing] for n in range(100)],
+    "long list": lambda thing: [*([n] for n in range(100)), thing],
+    "list in runs": lambda thing: [*([n] for n in range(1000)), thing],
+    "dict in runs": lambda thing: {**{n: [n] for n in range(1000)}, "thing": thing},
 }
 
 
@@ -86,6 +89,32 @@ def test_found_before_the_commit_that_drops_it(store, mortals, holder):
     store.collect()  # the store may hold for longer what the program does not
     assert found() is None
     assert store.root["all"][0][0] is kept
+
+
+LONG = {
+    "list": (list, lambda long, thing: long.append(thing), lambda long: long.pop()),
+    "list, first": (list, lambda long, thing: long.insert(0, thing), lambda long: long.pop(0)),
+    "dict": (dict.fromkeys, lambda long, thing: long.update(thing=thing), lambda long: long.pop("thing")),
+}
+
+
+@pytest.mark.parametrize("size", [20, 63, 64, 200, 1000])
+@pytest.mark.parametrize("way", LONG)
+def test_found_when_it_leaves_a_container_that_stays(store, mortals, way, size):
+    make, put, drop = LONG[way]
+    kept, dropped = mortals.make(), mortals.make()
+    long = store.root["long"] = make(range(size))
+    put(long, kept)
+    store.root["other"] = [kept]
+    put(long, dropped) if way != "dict" else long.update(thing=dropped, kept=kept)
+    store.persist()
+    found = weakref.ref(dropped)
+    del dropped, kept
+    drop(long)
+    store.persist()
+    assert mortals.take() == [found]
+    store.collect()
+    assert found() is None
 
 
 def test_what_is_saved_is_stored(store, mortals):
