@@ -5,6 +5,7 @@ Owns: :class:`Layout`, which a survey fills and `body` writes; :class:`Group`, t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from sys import intern
 from typing import Any
 
@@ -39,6 +40,7 @@ class Layout:
     """
 
     __slots__ = (
+        "_apart",
         "_names",
         "alone",
         "deps",
@@ -65,6 +67,7 @@ class Layout:
         self.plain = self.unordered = self.shuffled = False
         self.alone = 0
         self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._apart: dict[str, str] = {}
         self.watch = Watch()
         self.placed: list[Any] = []
         self.edges: list[list[int]] = []
@@ -73,6 +76,14 @@ class Layout:
         """Hold nothing any more."""
         self.groups, self.flat, self.late, self.deps, self.foreign = [], [], [], {}, {}
         self.watch, self.placed, self.edges = Watch(), [], []  # those are its cluster's by now
+
+    def apart(self, names: Iterable[Any]) -> list[Any]:
+        """Names of attributes, as strings that nothing else in the graph is.
+
+        Names are interned, strings that are loaded are not: whether one is the name itself does not last.
+        """
+        known = self._apart
+        return [known.setdefault(name, _copied(name)) if type(name) is str else name for name in names]
 
     def add(self, code: int, payload: Any) -> None:
         """One more node."""
@@ -85,3 +96,7 @@ class Layout:
             cls, names = payload
             payload = cls, self._names.setdefault(names, tuple(map(intern, names)))
         self.groups.append([code, payload, 1])
+
+
+def _copied(text: str) -> str:
+    return str(text.encode("utf-8", "surrogatepass"), "utf-8", "surrogatepass")

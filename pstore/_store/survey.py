@@ -266,7 +266,7 @@ class Survey(Cutting):
             return values
         self._values(names)
         self._layout.add(Group.ATTRIBUTES, cls)
-        return [(names, values, None)]
+        return [(self._layout.apart(names), values, None)]
 
     def _is_shared(self, own: dict[Any, Any]) -> bool:
         """Whether something else in the graph leads to a ``__dict__``: that is stored as a node, then."""
@@ -294,8 +294,9 @@ class Survey(Cutting):
         names, attributes = list(own), list(own.values())
         self._values(attributes)
         self._values(names)
-        self._layout.add(Group.ATTRIBUTES, kind.cls)
-        return [(names, attributes, [tuple(slots), *values])]
+        layout = self._layout
+        layout.add(Group.ATTRIBUTES, kind.cls)
+        return [(layout.apart(names), attributes, [tuple(layout.apart(slots)), *values])]
 
     def _take_persistent(self, obj: Any, kind: Kind) -> list[Any]:
         self._layout.add(Group.PERSISTENT, None)

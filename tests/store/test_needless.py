@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import types
 
 import pytest
 
@@ -70,12 +71,50 @@ def looked_at(store):
         setattr(cls.__new__(cls), f"name{next(names)}", 1)
 
 
+def named(made):
+    """Attributes, in slots and beside them, of names that are values elsewhere."""
+    made.tag, made.number_one = 1, 2
+    return made
+
+
+def with_number(made):
+    """An attribute that has no name."""
+    vars(made)[1] = 2
+    return named(made)
+
+
+NAMES = {
+    "dict": lambda: named(zoo.Plain()),
+    "slots": lambda: named(zoo.Mixed()),
+    "no name": lambda: with_number(zoo.Plain()),
+    "exception": lambda: named(zoo.Trouble(1)),
+    "class": lambda: named(type(zoo.local_class(1, 2)())),
+    "state": lambda: named(zoo.Stateful(1)),
+    "function": lambda: named(zoo.returns(1, 2)),
+    "namespace": lambda: named(types.SimpleNamespace()),
+    "cached": lambda: named(zoo.Cached(1)),
+}
+WORDS = ["tag", "number_one", "kind"]  # the very objects that are the names of attributes
+
+
+def words():
+    return [list(WORDS), dict.fromkeys(WORDS)]
+
+
+ALL = {
+    **SETS,
+    **{f"{name}, then words": lambda make=make: [make(), words(), make()] for name, make in NAMES.items()},
+    **{f"words, then {name}": lambda make=make: [words(), make()] for name, make in NAMES.items()},
+}
+
+
 @pytest.mark.parametrize("nodes", [1, 48])
-@pytest.mark.parametrize("name", SETS)
-def test_the_order_of_a_set_is_no_change(name, nodes, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ALL)
+def test_what_differs_in_each_process_is_no_change(name, nodes, tmp_path, monkeypatch):
+    """The order of a set, and whether strings are the same object as the names of attributes."""
     monkeypatch.setattr(cutting, "_NODES", nodes)
     with Store(tmp_path / "graph.fs") as store:
-        store.root["all"] = [holding(SETS[name]()), holding(1)]
+        store.root["all"] = [holding(ALL[name]()), holding(1)]
         tid = store.persist()
         looked_at(store)
         assert store.persist() == tid
