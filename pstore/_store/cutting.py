@@ -91,6 +91,7 @@ class Cutting(abc.ABC):
         self._open = dict(heap.open)
         self._numbers: dict[Cluster, dict[int, int]] = {}
         self._lengths: dict[Cluster, int] = {}
+        self._late: set[Cluster] = set()
         self._runs: dict[int, tuple[Any, list[list[Any]]]] = {}
         self._run_ids: set[int] = set()
         self.grew: list[Any] = []
@@ -231,15 +232,18 @@ class Cutting(abc.ABC):
         self._touched.clear()
 
     def _note_making(self, cluster: Cluster, layout: Layout, obj: Any) -> None:
-        """Whether the node of a solo cluster has to be made late; then whatever leads to it is late, too."""
-        late = self._made_late and bool(layout.deps)
+        """Whether the node of a solo cluster has to be made late; then whatever leads to it is late, too.
+
+        And not any more when it is not.  In one survey it becomes late once at most, or two could go on in turn.
+        """
+        late = (self._made_late and bool(layout.deps)) or cluster in self._late
         layout.alone = 2 if late else 1
         if late == cluster.late:
             return
         cluster.late = late
         self._undo.append(lambda: setattr(cluster, "late", not late))
-        if not late:
-            return
+        if late:
+            self._late.add(cluster)
         new = cluster.serial == _NEW
         for other in list(self.heap.clusters.values()):
             known = self.layouts.get(other)
@@ -329,6 +333,7 @@ class Cutting(abc.ABC):
                 if id(value) not in self._foreign:
                     if id(value) not in self.numbers(known):
                         self._promote(value, known)
+                        known = home[id(value)]
                     self._foreign[id(value)] = value
                 if known.late:
                     self._is_late = True

@@ -367,7 +367,8 @@ class Keeper:
         """Nodes of these clusters have gone: find out what to watch now.  Nothing is written for that."""
         survey = Survey(self._heap, self._jar.new_oid, self._adopt)
         survey.run(clusters)
-        if survey.grew:  # of a reduce value that is new each time, or what is dying
+        if survey.grew or len(survey.layouts) > len(clusters):
+            # of a reduce value that is new each time, or what is dying; or others are stored in another way now
             survey.undo()
             return self._leave_open(clusters)
         self._note_digests(survey)

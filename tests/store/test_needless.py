@@ -48,6 +48,16 @@ class Numbers(frozenset):
     pass
 
 
+class MadeWith:
+    """What it is made with has to be filled before, if it is no atom."""
+
+    def __init__(self, part):
+        self.part = part
+
+    def __reduce__(self):
+        return MadeWith, (self.part,)
+
+
 SETS = {
     "set of numbers": lambda: set(NUMBERS),
     "set of values": lambda: set(map(Hashed, NUMBERS)),
@@ -122,5 +132,45 @@ def test_what_differs_in_each_process_is_no_change(name, nodes, tmp_path, monkey
         with Store(tmp_path / "graph.fs") as store:
             looked_at(store)
             assert store.persist() == tid
+            looked_at(store)
+            assert store.persist() == tid
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 48])
+def test_what_was_in_a_late_object_is_not_late_by_itself(nodes, tmp_path, monkeypatch):
+    """A tuple that is in a frozenset of objects hashed by value gets a record of its own, and needs nothing before."""
+    monkeypatch.setattr(cutting, "_NODES", nodes)
+    with Store(tmp_path / "graph.fs") as store:
+        inner = (1, "in a tuple")
+        outer = frozenset({Hashed(1), inner})
+        store.root["outer"] = [outer, [outer]]
+        store.persist()
+        store.root["chain"] = [holding(n) for n in range(100)]
+        store.root["chain"][50].a = inner
+        tid = store.persist()
+    for _ in range(2):
+        with Store(tmp_path / "graph.fs") as store:
+            looked_at(store)
+            assert store.persist() == tid
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 48])
+@pytest.mark.parametrize("parts", [([1], 1), (1, [1]), ([1], 1, [1])])
+def test_what_is_late_no_more(parts, nodes, tmp_path, monkeypatch):
+    """Neither is what leads to it, in whatever record."""
+    monkeypatch.setattr(cutting, "_NODES", nodes)
+    with Store(tmp_path / "graph.fs") as store:
+        made = MadeWith(parts[0])
+        store.root["holders"] = [holding(made if n % 30 == 0 else n) for n in range(100)]
+        store.root["circle"] = MadeWith([made])
+        store.persist()
+        for part in parts[1:]:
+            made.part = part
+            tid = store.persist()
+            assert store.persist() == tid
+            looked_at(store)
+            assert store.persist() == tid
+    for _ in range(2):
+        with Store(tmp_path / "graph.fs") as store:
             looked_at(store)
             assert store.persist() == tid
