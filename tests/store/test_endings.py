@@ -9,6 +9,7 @@ import pytest
 
 from pstore import Store
 from pstore._store import cutting
+from pstore.errors import StoreError
 from tests.store import zoo
 from tests.store.portrait import Portrait, assert_same
 
@@ -152,3 +153,123 @@ def test_a_frame_that_waits_for_another_closes_it(tmp_path):
     store.persist()
     assert inner.gi_frame is None
     stored_is_live(store, path)
+
+
+class Actor:
+    """Does something when it ends, once."""
+
+    ended = 0
+
+    def __init__(self, act, *arguments):
+        self.act, self.arguments = act, arguments
+
+    def __del__(self):
+        Actor.ended += 1
+        ACTS[self.act](self, *self.arguments)
+
+
+STORES = []
+
+
+def _resurrect(actor, place):
+    place.append(actor)
+
+
+def _resurrect_parts(actor, place):
+    place += actor.arguments
+
+
+def _with_new(actor, place):
+    place.append([Bell(place), {"n": [1]}])
+
+
+def _raise(actor, place):
+    place.append(1)
+    raise ValueError("out of __del__")
+
+
+def _store_does(name, *arguments):
+    def act(actor, place):
+        place.append(2)
+        for store in STORES:
+            try:
+                getattr(store, name)(*arguments)
+            except StoreError as error:
+                place.append(type(error).__name__)
+
+    return act
+
+
+def _attach(actor, place):
+    for store in STORES:
+        store.attach(actor)
+        store.attach([place], "attached")
+
+
+def _detach(actor, place):
+    for store in STORES:
+        store.root.pop("z", None)
+
+
+def _move(actor, place):
+    """What stands in one record goes to another."""
+    for store in STORES:
+        place.append(store.root.setdefault("a", [0]).pop())
+        store.root["moved"] = store.root.pop("z", None)
+
+
+ACTS = {
+    "resurrects": _resurrect,
+    "resurrects parts": _resurrect_parts,
+    "makes new": _with_new,
+    "raises": _raise,
+    "persists": _store_does("persist"),
+    "aborts": _store_does("abort"),
+    "collects": _store_does("collect"),
+    "packs": _store_does("pack"),
+    "looks back": _store_does("history"),
+    "closes": _store_does("close"),
+    "attaches": _attach,
+    "detaches": _detach,
+    "moves": _move,
+}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("nodes")
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("circle", [False, True])
+@pytest.mark.parametrize("act", ACTS)
+def test_what_does_something_to_the_store_when_it_ends(act, circle, count, tmp_path):
+    path = tmp_path / "graph.fs"
+    store = Store(path)
+    STORES[:] = [store]
+    Actor.ended = 0
+    try:
+        place = store.root["place"] = [0]
+        store.root["a"], store.root["z"] = fillers(), fillers()
+        actors = [[Actor(act, place), [n]] for n in range(count)]
+        if circle:
+            actors.append(actors)
+        store.root["actors"] = [actors, fillers()]
+        del actors
+        store.persist()
+        del place, store.root["actors"][0]
+        store.persist()
+        if not store.closed:
+            store.collect()
+            gc.collect()
+        if store.closed:
+            STORES.clear()
+            with Store(path) as store:
+                assert store.root["place"] == [0]
+                assert len(store.root["actors"]) == 1
+            return
+        ended = Actor.ended
+        stored_is_live(store, path)
+        STORES.clear()
+        # what has ended, and was taken back by an abort before that was stored, ends again
+        assert ended == Actor.ended or act == "aborts"
+    finally:
+        STORES.clear()
+        store.close()
