@@ -17,16 +17,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import gc
 import reprlib
-import sys
 import types
-import warnings
 from asyncio import base_futures
 from asyncio.tasks import _GatheringFuture  # type: ignore[attr-defined]  # gather's result has no public name
 from collections.abc import Callable, Generator
 from traceback import StackSummary
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pstore._engine import debug
@@ -44,7 +42,6 @@ Callback = Callable[[Any], object]
 
 # In place of a traceback: the one that the exception has.
 _OF_EXCEPTION = object()
-_MISSING: Any = object()
 
 PENDING, CANCELLED, FINISHED = "PENDING", "CANCELLED", "FINISHED"
 
@@ -166,9 +163,9 @@ class Future(Generic[T]):
         self._unseen = False
         if self._exception is None:
             return None
-        if self._exception_tb is _OF_EXCEPTION:
-            self._exception_tb = self._exception.__traceback__
-        return self._exception.with_traceback(self._exception_tb)
+        trace = self._exception.__traceback__ if self._exception_tb is _OF_EXCEPTION else self._exception_tb
+        self._exception_tb = None  # given out once, as by asyncio's: the next who asks adds to no other's
+        return self._exception.with_traceback(trace)
 
     def exception(self) -> BaseException | None:
         """Give the exception that was set, None if there is a result; raises as `result` if cancelled or not done."""
@@ -271,9 +268,11 @@ class Future(Generic[T]):
         return _new_durable, (type(self),), self.__getstate__()
 
     def __getstate__(self) -> dict[str, Any]:
-        # The traceback is stored with the exception, whose __traceback__ it was.
+        # The traceback is stored with the exception, whose __traceback__ it was, until it was given out.
         state = {name: getattr(self, name) for name in Future._STORED}
         state["_log_traceback"] = self._unseen
+        if self._exception is not None and self._exception_tb is None:
+            state["_exception_tb"] = None
         if self._source_traceback is not None:
             state["_source_traceback"] = debug.kept(self._source_traceback)
         return state
@@ -282,10 +281,10 @@ class Future(Generic[T]):
         given = dict(state)
         self._unseen = given.pop("_log_traceback")
         self._source_traceback = debug.restored(given.pop("_source_traceback", None))
-        for name, value in given.items():
-            setattr(self, name, value)
         # Asked later: in a cycle the exception may not have its traceback yet.
         self._exception_tb = _OF_EXCEPTION
+        for name, value in given.items():
+            setattr(self, name, value)
 
     def __del__(self) -> None:
         if self._unseen and not self._loop.is_closed():
@@ -309,6 +308,26 @@ def _new_durable(cls: type[Future[Any]]) -> Future[Any]:
     return new
 
 
+class _NoLoop:
+    """For a future that is done at once."""
+
+    def get_debug(self) -> bool:
+        return False
+
+
+def _finished_await() -> Any:
+    loop: Any = _NoLoop()
+    future: asyncio.Future[None] = asyncio.Future(loop=loop)
+    future.set_result(None)
+    awaitable = future.__await__()
+    next(awaitable, None)
+    return awaitable
+
+
+# Raises what it is given.
+_THROW: Callable[..., Any] = _finished_await().throw
+
+
 class FutureAwait:
     """What ``await future`` iterates: gives the future to the task once, then its result.  A plain, stored object."""
 
@@ -319,11 +338,18 @@ class FutureAwait:
         self._future = future
         self._given = False
 
+    # In C, as is what makes a step that fails: no frame of the engine's is in a traceback.
+    throw = _THROW
+
     def __iter__(self) -> FutureAwait:
         return self
 
-    def __next__(self) -> Future[Any]:
-        return self.send(None)
+    @property
+    def __next__(self) -> Callable[[], Any]:
+        """Give what makes a step: as `send`."""
+        future = self._future
+        error = future._failure() if future.done() else None
+        return functools.partial(self.send, None) if error is None else functools.partial(_THROW, error)
 
     def send(self, value: None) -> Future[Any]:
         """Give the future while it is pending; end with its result when it is done."""
@@ -338,21 +364,6 @@ class FutureAwait:
         self._given = future._asyncio_future_blocking = True
         return future
 
-    def throw(self, kind: Any, value: Any = _MISSING, traceback: TracebackType | None = None) -> Future[Any]:
-        """Raise in the awaiting frame."""
-        if value is _MISSING:
-            value = None
-        elif sys.version_info >= (3, 12):
-            text = "the (type, exc, tb) signature of throw() is deprecated, use the single-arg signature instead."
-            warnings.warn(text, DeprecationWarning, stacklevel=2)
-        if traceback is not None and not isinstance(traceback, TracebackType):
-            raise TypeError("throw() third argument must be a traceback")
-        error = _exception(kind, value)
-        try:
-            raise error if traceback is None else error.with_traceback(traceback)
-        finally:
-            del self, kind, value, error  # as in Future.result
-
     def close(self) -> None:
         """Nothing is held."""
 
@@ -361,17 +372,6 @@ class FutureAwait:
 
     def __setstate__(self, state: tuple[Future[Any], bool]) -> None:
         self._future, self._given = state
-
-
-def _exception(kind: Any, value: Any) -> BaseException:
-    """Make what ``throw(kind, value)`` raises."""
-    if isinstance(kind, BaseException):
-        if value is not None:
-            raise TypeError("instance exception may not have a separate value")
-        return kind
-    if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-        raise TypeError("throw() argument must be an exception or a class of exceptions")
-    return value if isinstance(value, kind) else kind() if value is None else kind(value)
 
 
 # -- asyncio's own futures
@@ -418,22 +418,6 @@ def _restore_future(future: asyncio.Future[Any], state: _ForeignState) -> None:
         future.add_done_callback(fn, context=context)
     future._cancel_message = state["cancel_message"]  # type: ignore[attr-defined]
     future._asyncio_future_blocking = state["blocking"]
-
-
-class _NoLoop:
-    """For a future that is done at once."""
-
-    def get_debug(self) -> bool:
-        return False
-
-
-def _finished_await() -> Any:
-    loop: Any = _NoLoop()
-    future: asyncio.Future[None] = asyncio.Future(loop=loop)
-    future.set_result(None)
-    awaitable = future.__await__()
-    next(awaitable, None)
-    return awaitable
 
 
 def _await(future: asyncio.Future[Any]) -> Any:

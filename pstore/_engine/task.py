@@ -186,11 +186,11 @@ class Task(Future[T]):
         try:
             future.result()
         except BaseException as error:  # a cancellation as well
-            self._step(error)
+            self._step(_without_first_frame(error))
         else:
             self._step()
         finally:
-            del self, future  # the traceback has this frame, which must not hold what the exception ends in
+            del self, future  # as in Future.result
 
     def _step(self, error: BaseException | None = None) -> None:
         if self.done():
@@ -221,7 +221,7 @@ class Task(Future[T]):
                 super().set_result(stop.value)
                 self._end()
         except asyncio.CancelledError as cancelled:
-            self._cancelled_exc = cancelled
+            self._cancelled_exc = _without_first_frame(cancelled)
             self._finish_cancelled(None)
         except (KeyboardInterrupt, SystemExit) as leaving:
             self._fail(leaving)
@@ -266,9 +266,7 @@ class Task(Future[T]):
         self._end()
 
     def _fail(self, error: BaseException) -> None:
-        if error.__traceback__ is not None:
-            error.__traceback__ = error.__traceback__.tb_next  # the first is the frame of `_advance`
-        super().set_exception(error)
+        super().set_exception(_without_first_frame(error))
         self._end()
 
     @property
@@ -306,3 +304,10 @@ class Task(Future[T]):
         if self._fut_waiter is not None:
             info.insert(3, f"wait_for={self._fut_waiter!r}")
         return info
+
+
+def _without_first_frame(error: BaseException) -> BaseException:
+    """Take the frame that caught an exception off its traceback: that is a frame of the engine's."""
+    if error.__traceback__ is not None:
+        error.__traceback__ = error.__traceback__.tb_next
+    return error

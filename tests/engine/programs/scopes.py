@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import traceback
 
 from .kit import fail, kinds, nap, now, outcome, program
 
@@ -268,3 +269,43 @@ async def finally_and_return(out):
 
     out.append(await nested())
     out.append(await outcome(overtaken()))
+
+
+@program("exceptions")
+async def traceback_texts(out):
+    loop = asyncio.get_running_loop()
+
+    def note(error):
+        out.append("".join(traceback.format_exception(error)))
+
+    async def attempt(awaitable):
+        try:
+            await awaitable
+        except (Exception, asyncio.CancelledError) as error:
+            await asyncio.sleep(1)
+            note(error)
+
+    async def too_late():
+        async with asyncio.timeout(1):
+            await asyncio.gather(nap(5))
+
+    task, cancelled = asyncio.create_task(fail(1, "task")), asyncio.create_task(nap(9))
+    loop.call_later(1, cancelled.cancel, "cancelled")
+    for _ in range(3):
+        await attempt(task)
+        await attempt(cancelled)
+    for future in (loop.create_future(), asyncio.Future()):
+        loop.call_later(1, future.set_exception, KeyError("set"))
+        await attempt(future)
+    await attempt(asyncio.gather(fail(1, "gathered"), nap(2)))
+    await attempt(asyncio.shield(fail(1, "shielded")))
+    await attempt(too_late())
+    shared = asyncio.create_task(fail(1, "shared"))
+    await asyncio.gather(attempt(shared), attempt(shared))
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail(1, "in a group"))
+            await asyncio.sleep(9)
+    except* ValueError as errors:
+        await asyncio.sleep(1)
+        note(errors)
