@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from pstore._engine.runner import durable_runners
-from pstore.errors import EngineError, PstoreError
+from pstore.errors import CodeChanged, EngineError, PstoreError
 
 __all__ = ["run"]
 
@@ -34,20 +34,27 @@ def run(uri: str, target: str, arguments: list[str], *, as_module: bool = False)
         raise EngineError(f"there is no script {target}; give its path, or -m and the name of a module")
     sys.argv = [target, *arguments]
     sys.path[0] = "" if as_module else str(Path(target).absolute().parent)
-    with durable_runners(uri) as program:
+    with durable_runners(uri, _tell) as program:
         try:
             if as_module:
                 runpy.run_module(target, run_name="__main__", alter_sys=True)
             else:
-                runpy.run_path(target, run_name="__main__")
-        except PstoreError:
-            raise
+                runpy.run_path(str(Path(target).absolute()), run_name="__main__")
+        except CodeChanged as error:
+            first = str(error).splitlines()[0]
+            raise EngineError(f"{first}; or begin anew: with another store, or by deleting {uri}") from error
         except Exception as error:
+            if isinstance(error, PstoreError) and error is not program.raised:
+                raise  # of the store, not of the program
             traceback.print_exception(type(error), error, _own(error.__traceback__))
             return 1
     if not program.runs:
-        print(f"pstore: {target} never called asyncio.run(), so nothing of it is in {uri}", file=sys.stderr)
+        _tell(f"{target} never called asyncio.run(), so nothing of it is in {uri}")
     return 0
+
+
+def _tell(line: str) -> None:
+    print(f"pstore: {line}", file=sys.stderr, flush=True)
 
 
 def _own(tb: TracebackType | None) -> TracebackType | None:

@@ -111,10 +111,113 @@ def test_killed_at_random_instants_it_ends_as_without(bank, seed):
     assert json.loads((bank / "durable.json").read_text()) == usual(bank, 60)
 
 
-def test_what_is_done_is_not_done_again(bank):
+def test_what_is_done_is_not_done_again_and_that_is_said(bank):
     first, second = (pstore("run", "bank.fs", "bank.py", "3", name, cwd=bank) for name in ("a.json", "b.json"))
     assert (first.returncode, second.returncode) == (0, 0)
     assert (bank / "a.json").read_bytes() == (bank / "b.json").read_bytes()
+    assert first.stderr == ""
+    said = second.stderr.splitlines()
+    assert said[0] == "pstore: going on as bank.py 3 a.json; the arguments given now are not used"
+    assert "pstore: main() ended in another process, at 2" in said[1]
+    assert "nothing of it runs again" in said[1]
+
+
+OTHERS = {
+    "another script": ("other.py", BANK, "main() in bank.py, this one is of main() in other.py"),
+    "another function": ("bank.py", BANK.replace("asyncio.run(main(", "asyncio.run(again("), "this one is of again()"),
+}
+
+
+@pytest.mark.parametrize("which", OTHERS)
+def test_a_run_of_something_else_is_refused(bank, which):
+    assert pstore("run", "bank.fs", "bank.py", "3", "a.json", cwd=bank).returncode == 0
+    name, text, said = OTHERS[which]
+    (bank / name).write_text(text.replace("(int(sys.argv[1]), [])", "([])") if "again(int" in text else text)
+    assert_one_line(
+        pstore("run", "bank.fs", name, "3", "a.json", cwd=bank), "asyncio.run number 1 of its program", said
+    )
+
+
+RUNS_BY_THE_WAY = """
+import asyncio, pathlib
+
+async def create_tables():
+    pathlib.Path("tables").touch()
+
+async def main():
+    await asyncio.sleep(0)
+    return "result"
+
+if not pathlib.Path("tables").exists():
+    asyncio.run(create_tables())
+print(asyncio.run(main()))
+"""
+
+
+def test_a_run_that_comes_at_another_place_is_not_taken_for_another(tmp_path):
+    (tmp_path / "way.py").write_text(RUNS_BY_THE_WAY)
+    assert pstore("run", "way.fs", "way.py", cwd=tmp_path).stdout == "result\n"
+    done = pstore("run", "way.fs", "way.py", cwd=tmp_path)
+    assert_one_line(done, "number 1 of its program is that of create_tables()", "this one is of main()")
+
+
+OWN_LOOP = """
+import asyncio, pathlib
+
+async def main():
+    pathlib.Path("ran").touch()
+
+loop = asyncio.new_event_loop()
+coroutine = main()
+try:
+    loop.run_until_complete(coroutine)
+finally:
+    loop.close()
+    coroutine.close()
+"""
+
+
+def test_a_loop_of_ones_own_is_refused_and_does_not_run_without_being_stored(tmp_path):
+    (tmp_path / "own.py").write_text(OWN_LOOP)
+    done = pstore("run", "own.fs", "own.py", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "runs an event loop of its own, which is not durable; call asyncio.run" in done.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+REFUSED = """
+import asyncio
+
+async def fetch():
+    await asyncio.open_connection("localhost", 1)
+
+async def main():
+    await fetch()
+
+asyncio.run(main())
+"""
+
+
+def test_what_the_loop_refuses_shows_where(tmp_path):
+    (tmp_path / "refused.py").write_text(REFUSED)
+    done = pstore("run", "refused.fs", "refused.py", cwd=tmp_path)
+    assert done.returncode == 1
+    assert 'refused.py", line 5, in fetch' in done.stderr
+    assert "pstore.step" in done.stderr.splitlines()[-1]
+
+
+def test_what_cannot_be_opened_is_one_line(bank):
+    (bank / "bank.fs").write_text("no database")
+    assert_one_line(pstore("run", "bank.fs", "bank.py", "3", "a.json", cwd=bank), "bank.fs")
+
+
+def test_changed_code_says_how_to_begin_anew(tmp_path):
+    (tmp_path / "hangs.py").write_text(HANGS.replace("asyncio.Event().wait()", "asyncio.sleep(0.1); 1 / 0"))
+    pstore("run", "hangs.fs", "hangs.py", cwd=tmp_path)
+    (tmp_path / "hangs.py").write_text(HANGS.replace("asyncio.Event().wait()", "asyncio.sleep(0.1); print(1)"))
+    done = pstore("run", "hangs.fs", "hangs.py", cwd=tmp_path)
+    assert "ZeroDivisionError" in done.stderr
+    assert "main() failed in another process" in done.stderr
 
 
 def test_a_module(bank):
@@ -139,13 +242,18 @@ asyncio.run(main())
 
 def test_an_exception_of_the_script_is_shown_as_python_does(tmp_path):
     (tmp_path / "fails.py").write_text(FAILS)
-    for _ in range(2):  # it has failed, and stays failed
+    tracebacks = []
+    for again in range(3):  # it has failed, and stays failed
         done = pstore("run", "fails.fs", "fails.py", cwd=tmp_path)
         assert done.returncode == 1
         lines = done.stderr.splitlines()
+        if again:
+            assert lines.pop(0).startswith("pstore: main() failed in another process")
+        tracebacks.append(lines)
         assert lines[0] == "Traceback (most recent call last):"
         assert lines[1].endswith('fails.py", line 8, in <module>')
         assert lines[-1] == "LookupError: of the script"
+    assert len(tracebacks[1]) == len(tracebacks[2])
 
 
 HANGS = """
