@@ -186,12 +186,25 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
         """Begin a commit."""
         if self._doubt:
             raise StoreInDoubt(self.__name__, self._doubt)
+        self._check_place()
         super().tpc_begin(transaction, tid, status)
         if self._ragged:
             self._cut()
             if self._ragged:
                 self.tpc_abort(transaction)
                 raise StoreNotWritten(self.__name__, "what an earlier commit left cannot be cut off")
+
+    def _check_place(self) -> None:
+        """Nobody would find again what is committed to a file that has no name any more, or another one."""
+        try:
+            stands = os.stat(self._file_name)
+        except OSError as error:
+            stands, why = None, error.strerror
+        else:
+            why = "another file has its name"
+        if stands is None or not os.path.samestat(stands, os.fstat(self._file.fileno())):
+            self._doubt = f"its file was deleted, moved or replaced while it was open ({why})"
+            raise StoreInDoubt(self.__name__, self._doubt)
 
     def tpc_vote(self, transaction: Any) -> Any:
         """Write the transaction to the end of the file, unfinished."""

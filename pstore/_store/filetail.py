@@ -90,7 +90,7 @@ def report(path: str, repair: Repair) -> None:
     level = logging.WARNING if repair.reason else logging.INFO
     _LOG.log(
         level,
-        "%s: a commit that was never acknowledged is dropped: %d bytes from byte %d on (%s)%s",
+        "%s: a commit that was not known to be acknowledged is dropped: %d bytes from byte %d on (%s)%s",
         path,
         repair.size,
         repair.position,

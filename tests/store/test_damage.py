@@ -64,6 +64,27 @@ def flipped(content, at, bit):
 LAST = ({"number": COMMITS - 1}, {})
 
 
+@pytest.mark.parametrize("what", ["deleted", "moved", "replaced"])
+def test_a_file_that_goes_while_it_is_open_takes_no_commit(tmp_path, what):
+    path = tmp_path / "a.fs"
+    with pstore.Store(path) as store:
+        store.root["x"] = 1
+        store.persist()
+        if what == "deleted":
+            path.unlink()
+        else:
+            path.rename(tmp_path / "b.fs")
+            if what == "replaced":
+                path.write_bytes((tmp_path / "b.fs").read_bytes())
+        store.root["x"] = 2
+        for _ in range(2):
+            with pytest.raises(StoreError, match="deleted, moved or replaced|close the store and open it again"):
+                store.persist()
+    if what != "deleted":
+        with pstore.Store(tmp_path / "b.fs") as store:
+            assert store.root["x"] == 1
+
+
 def test_any_bit_may_flip(path, ends):
     content, pick = path.read_bytes(), random.Random(1)
     index_of(path).unlink()

@@ -176,7 +176,7 @@ def test_it_is_said_and_kept(tmp_path, caplog):
     assert (n, repair.size) == (2, cut.size - 5 - cut.start)
     (said,) = [record for record in caplog.records if record.name == "pstore.store"]
     assert said.levelname == "WARNING"
-    assert "never acknowledged" in said.getMessage()
+    assert "not known to be acknowledged" in said.getMessage()
     assert "torn-0" in said.getMessage()
 
 
