@@ -32,13 +32,14 @@ _ANNOTATIONS = frozenset({"__annotate__", "__annotations__"})
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One global that is loaded.
+    """One global that is loaded, or bound anew.
 
     Attributes:
         name: what it is called in the module.
         attribute: what is taken of it at once, where something is; of interest where the global is a module.
         code, line: where.
         called: whether it is called there.
+        bound: whether it is bound there, by a ``global`` statement.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Use:
     code: types.CodeType
     line: int
     called: bool
+    bound: bool = False
 
 
 _uses: dict[int, tuple[types.CodeType, tuple[Use, ...]]] = {}
@@ -53,14 +55,14 @@ _uses: dict[int, tuple[types.CodeType, tuple[Use, ...]]] = {}
 
 def uses(code: types.CodeType, space: dict[str, Any]) -> Iterator[Use]:
     """Everything that `code`, with the globals `space`, uses of them; each name once, with its first use."""
-    seen: set[tuple[str, str | None]] = set()
+    seen: set[tuple[str, str | None, bool]] = set()
     followed = {code}
     todo = [(code, 0)]
     while todo:
         code, depth = todo.pop()
         for use in _uses_of(code):
-            if (use.name, use.attribute) not in seen and use.name in space:
-                seen.add((use.name, use.attribute))
+            if (use.name, use.attribute, use.bound) not in seen and use.name in space:
+                seen.add((use.name, use.attribute, use.bound))
                 yield use
             function = _function_behind(space.get(use.name)) if use.called and depth < DEPTH else None
             if function is not None and function.__globals__ is space and function.__code__ not in followed:
@@ -114,6 +116,8 @@ def _read(code: types.CodeType) -> Iterator[Use]:
         if name in _LOADS and isinstance(value, str) and value not in own:
             called = name == "LOAD_GLOBAL" and bool((instruction.arg or 0) & 1)
             yield Use(value, _attribute(instructions, at), code, line, called)
+        elif name == "STORE_GLOBAL":
+            yield Use(value, None, code, line, called=False, bound=True)
         elif isinstance(value, types.CodeType) and not outside and value.co_name not in _ANNOTATIONS:
             yield from _read(value)
 

@@ -8,7 +8,8 @@ whenever a frame is suspended in code that was not seen before, the globals that
 looked at, and one that holds mutable data is reported: once per process as a ModuleStateWarning, every time as a
 ModuleStateError in strict mode.
 
-State is a container that can be changed, an iterator, a lock, an instance with attributes.  Left alone:
+State is a container that can be changed, an iterator, a lock, an instance with attributes; and a number, text or the
+like that the code binds anew (``global count``).  Left alone:
 
 * constants: numbers, texts, dates, paths, patterns, members of enumerations, frozen dataclasses and tuples of those;
 * code: modules, classes, functions, partials and caches of them, whatever has ``__wrapped__``, types and their aliases;
@@ -46,6 +47,7 @@ import uuid
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pstore._frames.globals_used import Use, changed_names, uses
@@ -261,8 +263,15 @@ def _look(gen: Any, code: types.CodeType, strict: bool) -> None:
         _clean[id(code)] = code
     for use, space in known[1]:
         value = _value(use, space)
-        if value is not None and is_state(value) and not _is_table(use.attribute or use.name, value, space):
+        if value is not None and _is_lost(use, value, space):
             _report(use, space, value, strict)
+
+
+def _is_lost(use: Use, value: Any, space: dict[str, Any]) -> bool:
+    """Whether what the code uses is state, and so gone after a restart."""
+    if use.bound and id(value) not in _volatile and issubclass(type(value), _CONSTANTS):
+        return True
+    return is_state(value) and not _is_table(use.attribute or use.name, value, space)
 
 
 def _candidates(code: types.CodeType, space: dict[str, Any]) -> Iterator[tuple[Use, dict[str, Any]]]:
@@ -279,11 +288,11 @@ def _candidates(code: types.CodeType, space: dict[str, Any]) -> Iterator[tuple[U
             inner = vars(value)
             value = inner.get(use.attribute)
         else:
-            use = Use(use.name, None, use.code, use.line, use.called)
+            use = replace(use, attribute=None)
         name = use.attribute or use.name
         if name[:2] == name[-2:] == "__":
             continue
-        if value is None or (is_state(value) and not _is_table(name, value, inner)):
+        if value is None or use.bound or _is_lost(use, value, inner):
             yield use, inner
 
 
@@ -304,7 +313,8 @@ def _is_beside(module: types.ModuleType, space: dict[str, Any]) -> bool:
     if name.partition(".")[0] == own.partition(".")[0]:
         return True
     files = getattr(module, "__file__", None), space.get("__file__")
-    return all(files) and "." not in name + own and len({os.path.dirname(str(file)) for file in files}) == 1
+    folders = {os.path.dirname(os.path.abspath(str(file))) for file in files}
+    return all(files) and "." not in name + own and len(folders) == 1
 
 
 def _report(use: Use, space: dict[str, Any], value: Any, strict: bool) -> None:
