@@ -21,7 +21,8 @@ from typing import Any
 from persistent import Persistent, PickleCache
 
 from pstore._frames.access import abandon_one
-from pstore._store.clusters import SEPARATOR, Cluster, Heap
+from pstore._store.clusters import SEPARATOR, Cluster
+from pstore._store.heap import Heap
 from pstore._store.records import Jar
 
 __all__ = ["let_go"]

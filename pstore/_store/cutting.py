@@ -38,9 +38,10 @@ from persistent import Persistent
 
 from pstore._frames.exceptions import exception_by
 from pstore._frames.stored import stored
-from pstore._store.clusters import Cluster, Heap
+from pstore._store.clusters import Cluster
 from pstore._store.containers import CONTAINERS, keys_of_subclass
 from pstore._store.ephemeral import recipes
+from pstore._store.heap import Heap
 from pstore._store.kinds import DICT, INSTANCE, LEAF, LIST, PERSISTENT, PLACED, SET, Kind
 from pstore._store.layout import Layout
 from pstore._store.reduced import FRAMES, Reduced, parts

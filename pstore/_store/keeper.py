@@ -26,7 +26,8 @@ from pstore._frames.policy import Policy
 from pstore._store import checked, graph, module_state
 from pstore._store.body import Writer, digest_of
 from pstore._store.closing import let_go
-from pstore._store.clusters import Cluster, Heap
+from pstore._store.clusters import Cluster
+from pstore._store.heap import Heap
 from pstore._store.layout import Layout
 from pstore._store.loading import Loader
 from pstore._store.loading import Record as Loaded

@@ -21,8 +21,9 @@ from typing import Any
 
 from pstore._frames import end_of_load, start_of_load
 from pstore._store.body import Reading, digest_of
-from pstore._store.clusters import Cluster, Heap, Watch
+from pstore._store.clusters import Cluster, Watch
 from pstore._store.graph import translated
+from pstore._store.heap import Heap
 from pstore._store.layout import Group
 from pstore.errors import PstoreError, RebuildError
 
