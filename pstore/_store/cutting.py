@@ -430,7 +430,7 @@ class Cutting(abc.ABC):
         else:
             self._place(value)
             self._watch_reduced(value, kind, reduced)
-            if not kind.immutable and not isinstance(value, _SEEN_WHOLE):
+            if not (isinstance(value, _SEEN_WHOLE) or (kind.immutable and not _is_made_by_stored_code(kind))):
                 self._is_late = self._looks_inside = True
             self._pending += ((function, False), *self._arguments_of(reduced))
             self._note_state(reduced)
@@ -500,7 +500,9 @@ class Cutting(abc.ABC):
 
     def _looks_at_arguments(self, obj: Any, kind: Kind, arguments: tuple[Any, ...]) -> bool:
         """Whether what an object is made with has to be filled before, as far as that can be."""
-        return not (kind.immutable or isinstance(obj, _SEEN_WHOLE) or self._are_leaves(arguments))
+        if kind.immutable and not _is_made_by_stored_code(kind):
+            return False
+        return not (isinstance(obj, _SEEN_WHOLE) or self._are_leaves(arguments))
 
     def _are_leaves(self, values: Iterable[Any]) -> bool:
         kinds = self.heap.kinds
@@ -536,6 +538,11 @@ class Cutting(abc.ABC):
 
 def _has_room(cluster: Cluster) -> bool:
     return not cluster.solo and len(cluster.nodes) < _NODES and cluster.weight < _WEIGHT
+
+
+def _is_made_by_stored_code(kind: Kind) -> bool:
+    """Whether making an instance calls a function that is stored with its class: so that has to be filled before."""
+    return kind.dependent and isinstance(kind.cls.__new__, FunctionType)
 
 
 def id_of_dict(obj: Any) -> int:

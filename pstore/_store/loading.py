@@ -53,6 +53,9 @@ class _Entry:
         self.missing: list[tuple[int, _Entry, int]] = []
 
 
+_bases_of = type.__dict__["__bases__"].__get__  # whatever its metaclass says
+
+
 def _places_of_nodes(table: tuple[Any, ...]) -> set[int]:
     """The places of the records that a table of foreign nodes, or of deps, names; without Persistent objects."""
     places, numbers = table[::2], table[1::2]
@@ -241,6 +244,8 @@ class _Load:
                 else:
                     stack.append((item, True))
                     stack += ((part, False) for part in self._before(*late))
+                    if issubclass(type(item), type):  # to make an instance may run functions of its bases
+                        stack += ((base, False) for base in _bases_of(item) if id(base) in self._nodes)
 
     def _needed(self, entry: _Entry) -> Iterator[Any]:
         """What an entry is made with."""
