@@ -529,7 +529,8 @@ def deleted_and_set_again() -> None:
 @limit(
     "Objects that leave the graph",
     "are held by the store until the next `persist`, in cycles for longer: weak references to them live until then, and "
-    "`__del__` waits",
+    "`__del__` waits; who is killed between that commit and the end of what it dropped has lost the end, but for async "
+    "generators, or has it again",
     "`persist`; `store.collect()` after it",
 )
 def let_go_of_later() -> None:
@@ -633,6 +634,26 @@ def loaded_late() -> None:
 )
 def at_exit() -> None:
     tested_in("tests/graph/test_nothing_runs.py")
+
+
+@limit(
+    "Which object a number or a text is",
+    "equal ones, but perhaps other objects (`is`); a NaN as a key is not found any more by the NaN that was put in",
+    "compare with `==`",
+)
+def identity_of_atoms() -> None:
+    nan = float("nan")
+    keyed, held = pstore.loads(pstore.dumps(({nan: 1}, nan)))
+    assert held != held and held not in keyed
+
+
+@limit(
+    "Under `pstore run`: `asyncio.run` in another thread than the main one",
+    "asyncio's own, not durable: it may be part of a step",
+    "`asyncio.run` in the main thread; a loop of one's own there is refused",
+)
+def run_in_a_thread() -> None:
+    tested_in("tests/tools/test_run.py")
 
 
 @limit("Other interpreters than CPython 3.11-3.15 on 64 bits with the GIL", "refused at import", "")
