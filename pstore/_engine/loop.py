@@ -19,6 +19,7 @@ import asyncio
 import contextvars
 import functools
 import logging
+import math
 import queue
 import threading
 import time
@@ -123,7 +124,8 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
             if not self.has_ready():
                 break
             self.latest = now
-            calls += self._run_round(BATCH_CALLS - calls) + self._run_from_outside()
+            calls += self._run_round(self._ready, BATCH_CALLS - calls)
+            calls += self._run_round(self._from_outside)
             if is_last or time.monotonic() >= end:
                 break
             is_last = until is not None and until.done()
@@ -131,27 +133,17 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
             self.latest = self.time()  # whatever the calls were told is kept with what they did
         return calls > 0
 
-    def _run_round(self, most: int) -> int:
-        """Make the calls that are ready now, at most so many; gives how many."""
+    def _run_round(self, handles: deque[asyncio.Handle], most: float = math.inf) -> int:
+        """Make the calls that wait in `handles` now, at most so many; gives how many."""
         calls = 0
-        for _ in range(len(self._ready)):
-            handle = self._ready.popleft()
+        for _ in range(len(handles)):
+            if self.interrupted or calls >= most:
+                break
+            handle = handles.popleft()
             if not handle.cancelled():
                 self._run_timed(handle) if self._debug else handle._run()
                 calls += 1
             del handle  # this frame may be in the traceback of what the call has raised
-            if self.interrupted or calls >= most:
-                break
-        return calls
-
-    def _run_from_outside(self) -> int:
-        calls = 0
-        while self._from_outside and not self.interrupted:
-            handle = self._from_outside.popleft()
-            if not handle.cancelled():
-                self._run_timed(handle) if self._debug else handle._run()
-                calls += 1
-            del handle  # as above
         return calls
 
     def _run_timed(self, handle: asyncio.Handle) -> None:

@@ -131,17 +131,14 @@ class Keeper:
 
     def _persist(self, note: str | None, thorough: bool) -> bytes:
         heap = self._heap
-        changed = heap.changed()
-        changed += self._registered(changed)
+        changed = self._changed()
         if changed and self._save_what_ends(changed):
-            changed = heap.changed()
-            changed += self._registered(changed)
+            changed = self._changed()
         if self._top_cluster.digest is None and not self._top_cluster.held:
             changed.append(self._top_cluster)  # never stored, or stored in format 1
         if not changed:
             return self.tid
-        survey = Survey(heap, self._jar.new_oid, self._adopt)
-        self._adopted = []
+        survey = self._new_survey()
         try:
             survey.run(changed)
             for layout in survey.layouts.values():
@@ -168,6 +165,15 @@ class Keeper:
             self._collect()
         return self.tid
 
+    def _changed(self) -> list[Cluster]:
+        """The clusters that have changed, as far as that is seen without storing them."""
+        changed = self._heap.changed()
+        return changed + self._registered(changed)
+
+    def _new_survey(self) -> Survey:
+        self._adopted = []
+        return Survey(self._heap, self._jar.new_oid, self._adopt)
+
     def _save_what_ends(self, changed: list[Cluster]) -> bool:
         """Ask for what must not end with a commit that does not have it any more; tells whether there was any."""
         if not self.mortals:
@@ -187,8 +193,7 @@ class Keeper:
         shrunk = list(self._heap.shrunk)
         if not shrunk or self._is_changed():
             return
-        survey = Survey(self._heap, self._jar.new_oid, self._adopt)
-        self._adopted = []
+        survey = self._new_survey()
         try:
             survey.run(shrunk)
             bodies = self._bodies(survey, {}, set(shrunk))
@@ -308,8 +313,7 @@ class Keeper:
         changed = self._heap.changed()
         if self._jar.registered or not changed:
             return bool(self._jar.registered)
-        survey = Survey(self._heap, self._jar.new_oid, self._adopt)
-        self._adopted = []
+        survey = self._new_survey()
         try:
             survey.run(changed)
             return bool(self._bodies(survey, {}))
@@ -353,8 +357,7 @@ class Keeper:
         opaque = [cluster for cluster in clusters if cluster.watch.opaque and cluster not in changed]
         if not opaque:
             return changed
-        survey = Survey(self._heap, self._jar.new_oid, self._adopt)
-        self._adopted = []
+        survey = self._new_survey()
         try:
             survey.run(opaque)
             changed.update(opaque if survey.grew else (cluster for cluster, *_ in self._bodies(survey, {})))
@@ -366,7 +369,7 @@ class Keeper:
 
     def _look_again(self, clusters: list[Cluster]) -> list[Any]:
         """Nodes of these clusters have gone: find out what to watch now.  Nothing is written for that."""
-        survey = Survey(self._heap, self._jar.new_oid, self._adopt)
+        survey = self._new_survey()
         survey.run(clusters)
         if survey.grew or len(survey.layouts) > len(clusters):
             # of a reduce value that is new each time, or what is dying; or others are stored in another way now

@@ -25,14 +25,13 @@ _KEY = re.compile(r" \[[0-9a-f]{16}\.\d+\]")
 _PLACE = re.compile(r"(?P<function>.*\(\)) at (?P<filename>.*):(?P<line>\d+)", re.DOTALL)
 
 
-def ps(terminal: Terminal, uri: str, *, as_json: bool = False, now: float | None = None) -> int:
+def ps(terminal: Terminal, uri: str, *, as_json: bool = False) -> int:
     """List the tasks of a store: id, state, since when, where suspended, what for, and the line of source.
 
     Args:
         terminal: where to.
         uri: the store.
         as_json: one JSON object a line, for programs: the fields of `pstore.tools.inspect.TaskInfo`, nothing clipped.
-        now: UTC seconds, the present time if None.
 
     Raises: see `opened`.
     """
@@ -42,9 +41,9 @@ def ps(terminal: Terminal, uri: str, *, as_json: bool = False, now: float | None
             for task in found:
                 terminal.line(json.dumps(asdict(task)))
             return 0
-        present = time.time() if now is None else now
+        now = time.time()
         rows = [
-            (task.id, task.state, age(present, task.since), _stands(task), _KEY.sub("", _waits(store, task)))
+            (task.id, task.state, age(now, task.since), _stands(task), _KEY.sub("", _waits(store, task)))
             for task in found
         ]
     if not rows:

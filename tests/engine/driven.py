@@ -146,8 +146,8 @@ class DrivenLoop(DurableLoop):
 
     def _run_calls(self, count):
         for _ in range(count):
-            self._run_round(1)
-        self._run_from_outside()
+            self._run_round(self._ready, 1)
+        self._run_round(self._from_outside)
 
 
 class TimedLoop(DrivenLoop):
