@@ -79,22 +79,35 @@ def open_mysql(uri: str, shown: str, *, read_only: bool, durability: str) -> Any
         "host": parts.hostname,
         "port": _port(shown, parts),
         "user": unquote(parts.username) if parts.username else None,
-        "passwd": unquote(parts.password) if parts.password else None,
-        "db": unquote(parts.path.lstrip("/")),
+        "password": _Hidden(unquote(parts.password)) if parts.password else None,
+        "database": unquote(parts.path.lstrip("/")),
         "unix_socket": options.pop("unix_socket", None),
         "connect_timeout": int(_PATIENCE),
     }
-    if not given["db"]:
+    if not given["database"]:
         raise UnsupportedStorage(shown, "it names no database: mysql://USER:PASSWORD@HOST/NAME")
     adapters = importlib.import_module("relstorage.adapters.mysql")
     known = {name: value for name, value in given.items() if value is not None}
     (version,) = _column(shown, "SELECT VERSION()", "pymysql", **known)
     if "mariadb" in version.lower():  # it takes RelStorage's first tables, but not all
-        raise UnsupportedStorage(shown, f"it is {version}, but only MySQL 8 can be used")
+        raise UnsupportedStorage(shown, f"it is {version}, but only MySQL can be used, from 8 on")
     _settle_history(shown, options, _column(shown, "SHOW TABLES", "pymysql", **known))
     relational = _relational(shown, options, read_only)
     relational.driver = "PyMySQL"
-    return _relstorage(shown, adapters.MySQLAdapter(options=relational, **known), relational)
+    adapter = adapters.MySQLAdapter(options=relational, **known)
+    # To MySQL 8 its inline references mean nothing; 9 takes them for foreign keys, between columns of two types
+    statement = adapter.schema.CREATE_OBJECT_STATE_TMPL
+    adapter.schema.CREATE_OBJECT_STATE_TMPL = statement.replace('REFERENCES "transaction"', "")
+    return _relstorage(shown, adapter, relational)
+
+
+class _Hidden(str):
+    """A password: RelStorage shows what it connects with, but for `passwd`, a name that PyMySQL gives up."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
 
 
 def open_zeo(uri: str, shown: str, *, read_only: bool, durability: str) -> Any:
@@ -166,7 +179,7 @@ def _relational(shown: str, options: dict[str, Any], read_only: bool) -> Any:
         read_only=read_only,
         create_schema=not read_only,
         cache_local_mb=_CACHE,
-        commit_lock_timeout=_PATIENCE,
+        commit_lock_timeout=int(_PATIENCE),  # a whole number: MySQL refuses another
     )
 
 

@@ -62,25 +62,51 @@ def _installed_postgresql(folder):
 
 @contextmanager
 def mysql(folder):
-    """Give the socket of a MySQL server that is installed."""
+    """Give the socket and the port of a MySQL server: of the `mysqld` that PSTORE_MYSQLD names, or an installed one."""
     need("relstorage")
-    pymysql = need("pymysql")
-    binary = shutil.which("mysqld", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+    need("pymysql")
+    binary, folder, port = _installed_mysql(), Path(folder), free_port()
+    place = folder / "s"
+    options = ["--no-defaults", f"--datadir={folder / 'data'}", f"--socket={place}", f"--pid-file={folder / 'pid'}"]
+    options += ["--bind-address=127.0.0.1", f"--port={port}", "--mysqlx=OFF", "--secure-file-priv=NULL"]
+    options += ["--innodb-flush-log-at-trx-commit=1", "--sync-binlog=1"]
+    if os.getuid() == 0:
+        options.append("--user=root")
+    with open(folder / "log", "wb") as log:
+        tell = {"stdout": log, "stderr": log, "cwd": folder}
+        try:
+            subprocess.run([binary, *options, "--initialize-insecure"], check=True, **tell)
+            with subprocess.Popen([binary, *options], **tell) as process:
+                try:
+                    _wait(lambda: process.poll() is not None or _connect(place))
+                    assert process.poll() is None, f"it ended with {process.returncode}"
+                    yield str(place), port
+                finally:
+                    process.kill()
+        except Exception as error:
+            error.add_note((folder / "log").read_text(errors="replace")[-2000:])
+            raise
+
+
+def tell_mysql(place, *statements):
+    """Give what the first row of the last of them begins with."""
+    import pymysql
+
+    with pymysql.connect(unix_socket=place, user="root") as connection, connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+        return (cursor.fetchone() or [None])[0]
+
+
+def _installed_mysql():
+    binary = os.environ.get("PSTORE_MYSQLD") or shutil.which(
+        "mysqld", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin:/usr/libexec"
+    )
     if binary is None:
         pytest.skip("no MySQL server is installed (mysqld)")
-    version = subprocess.run([binary, "--version"], capture_output=True, text=True).stdout
-    if "MariaDB" in version:
-        pytest.skip("the mysqld that is installed is MariaDB's; RelStorage needs MySQL 8")
-    data, place = Path(folder) / "data", Path(folder) / "s"
-    user = ["--user=root"] if os.getuid() == 0 else []
-    options = [f"--datadir={data}", f"--socket={place}", "--skip-networking", "--mysqlx=OFF", *user]
-    subprocess.run([binary, "--initialize-insecure", *options], check=True, capture_output=True)
-    with subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            _wait(lambda: pymysql.connect(unix_socket=str(place), user="root").close())
-            yield str(place)
-        finally:
-            process.kill()
+    if "MariaDB" in subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout:
+        pytest.skip("the mysqld that is installed is MariaDB's, which RelStorage refuses; PSTORE_MYSQLD can name another")
+    return binary
 
 
 @contextmanager
@@ -97,6 +123,12 @@ def zeo(folder, name="store"):
                 yield str(place)
             finally:
                 process.kill()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def _connect(place):

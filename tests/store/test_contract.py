@@ -34,8 +34,8 @@ def postgresql(short):
 @pytest.fixture(scope="module")
 def mysql(short):
     (short / "my").mkdir()
-    with servers.mysql(short / "my") as place:
-        yield place
+    with servers.mysql(short / "my") as places:
+        yield places
 
 
 class TestMemory(StorageContract):
@@ -103,12 +103,29 @@ class TestMySQL(StorageContract):
 
     @pytest.fixture
     def uri(self, mysql):
-        import pymysql
-
+        place, _port = mysql
         name = f"db{next(numbers)}"
-        with pymysql.connect(unix_socket=mysql, user="root") as connection:
-            connection.cursor().execute(f"CREATE DATABASE {name}")
-        return f"mysql://root@localhost/{name}?unix_socket={mysql}"
+        servers.tell_mysql(place, f"CREATE DATABASE {name}")
+        return f"mysql://root@localhost/{name}?unix_socket={place}"
+
+
+class TestMySQLWithoutHistory(StorageContract):
+    """Through the network, with a password."""
+
+    sharing = "conflicts"
+    history = False
+
+    @pytest.fixture
+    def uri(self, mysql):
+        place, port = mysql
+        name = f"db{next(numbers)}"
+        servers.tell_mysql(
+            place,
+            f"CREATE DATABASE {name}",
+            "CREATE USER IF NOT EXISTS 'me'@'%' IDENTIFIED BY 'a:b@c/d'",
+            f"GRANT ALL ON {name}.* TO 'me'@'%'",
+        )
+        return f"mysql://me:a%3Ab%40c%2Fd@127.0.0.1:{port}/{name}?keep_history=false"
 
 
 class TestZEO(StorageContract):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import socket
 import sqlite3
 
 import pytest
@@ -87,17 +86,11 @@ def test_where_the_server_decides_on_durability(uri):
     refused(uri, UnsupportedStorage, "cannot be asked for here: it is up to", durability="os")
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.mark.parametrize("uri", ["postgresql://me:secret@127.0.0.1:{}/x", "mysql://me:secret@127.0.0.1:{}/x"])
 def test_servers_that_are_not_there(uri):
     for module in ("relstorage", "psycopg2", "pymysql"):
         servers.need(module)
-    error = refused(uri.format(free_port()), StoreUnavailable, "cannot be reached")
+    error = refused(uri.format(servers.free_port()), StoreUnavailable, "cannot be reached")
     assert error.retryable
     assert "secret" not in str(error)
 
@@ -105,7 +98,7 @@ def test_servers_that_are_not_there(uri):
 @pytest.mark.parametrize("uri", ["zeo:127.0.0.1:{}?timeout=0.3", "zeo:{}/socket?timeout=0.3"])
 def test_zeo_servers_that_are_not_there(uri, tmp_path):
     servers.need("ZEO")
-    refused(uri.format(free_port() if "127" in uri else tmp_path), StoreUnavailable, "cannot be reached")
+    refused(uri.format(servers.free_port() if "127" in uri else tmp_path), StoreUnavailable, "cannot be reached")
 
 
 def test_passwords_are_not_shown():
