@@ -594,6 +594,16 @@ def left_to_the_system() -> None:
         raise AssertionError("it was opened")
 
 
+@limit(
+    "MariaDB for `mysql:`",
+    "refused (`UnsupportedStorage`): RelStorage's statements are MySQL's; they were run on 9.7, and on no 8",
+    "MySQL; PostgreSQL",
+)
+def mariadb() -> None:
+    tested_in("tests/store/test_uris.py")
+    tested_in("tests/store/test_contract.py")
+
+
 class Lazy(Persistent):
     """A record of its own."""
 

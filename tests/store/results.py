@@ -71,11 +71,11 @@ def faults() -> dict:
 def kills_over_mysql(runs: int, seed: int) -> dict:
     with tempfile.TemporaryDirectory(prefix="ps") as folder:
         try:
-            with servers.mysql(folder) as (place, _port):
-                servers.tell_mysql(place, "CREATE DATABASE graph")
-                server = servers.tell_mysql(place, "SELECT VERSION()")
-                figures = kills.run(f"mysql://root@localhost/graph?unix_socket={place}", runs, seed)
-                return {"server": server, **figures}
+            with servers.mysql(folder) as server:
+                servers.tell_mysql(server.place, "CREATE DATABASE graph")
+                version = servers.tell_mysql(server.place, "SELECT VERSION()")
+                figures = kills.run(f"mysql://root@localhost/graph?unix_socket={server.place}", runs, seed)
+                return {"server": version, **figures}
         except pytest.skip.Exception as reason:
             return {"why skipped": str(reason)}
 

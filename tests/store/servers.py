@@ -60,32 +60,51 @@ def _installed_postgresql(folder):
         tool("pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
 
 
+class MySQL:
+    """A MySQL server in a folder: of the `mysqld` that PSTORE_MYSQLD names, or of an installed one."""
+
+    def __init__(self, folder):
+        need("relstorage")
+        need("pymysql")
+        self.place, self.port, self.log = f"{folder}/s", free_port(), Path(folder, "log")
+        self._folder, self._process = folder, None
+        self._command = [_installed_mysql(), "--no-defaults", f"--datadir={folder}/data", f"--socket={self.place}"]
+        self._command += [f"--pid-file={folder}/pid", "--bind-address=127.0.0.1", f"--port={self.port}", "--mysqlx=OFF"]
+        self._command += ["--secure-file-priv=NULL", "--innodb-flush-log-at-trx-commit=1", "--sync-binlog=1"]
+        if os.getuid() == 0:
+            self._command.append("--user=root")
+
+    def make(self):
+        assert self._run("--initialize-insecure").wait() == 0
+
+    def start(self):
+        self._process = self._run()
+        _wait(lambda: self._process.poll() is not None or _connect(self.place), 120.0)
+        assert self._process.poll() is None, f"it ended with {self._process.returncode}"
+
+    def kill(self):
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+    def _run(self, *more):
+        with open(self.log, "ab") as log:
+            return subprocess.Popen([*self._command, *more], stdout=log, stderr=log, cwd=self._folder)
+
+
 @contextmanager
 def mysql(folder):
-    """Give the socket and the port of a MySQL server: of the `mysqld` that PSTORE_MYSQLD names, or an installed one."""
-    need("relstorage")
-    need("pymysql")
-    binary, folder, port = _installed_mysql(), Path(folder), free_port()
-    place = folder / "s"
-    options = ["--no-defaults", f"--datadir={folder / 'data'}", f"--socket={place}", f"--pid-file={folder / 'pid'}"]
-    options += ["--bind-address=127.0.0.1", f"--port={port}", "--mysqlx=OFF", "--secure-file-priv=NULL"]
-    options += ["--innodb-flush-log-at-trx-commit=1", "--sync-binlog=1"]
-    if os.getuid() == 0:
-        options.append("--user=root")
-    with open(folder / "log", "wb") as log:
-        tell = {"stdout": log, "stderr": log, "cwd": folder}
-        try:
-            subprocess.run([binary, *options, "--initialize-insecure"], check=True, **tell)
-            with subprocess.Popen([binary, *options], **tell) as process:
-                try:
-                    _wait(lambda: process.poll() is not None or _connect(place))
-                    assert process.poll() is None, f"it ended with {process.returncode}"
-                    yield str(place), port
-                finally:
-                    process.kill()
-        except Exception as error:
-            error.add_note((folder / "log").read_text(errors="replace")[-2000:])
-            raise
+    """Give a MySQL server that runs."""
+    server = MySQL(folder)
+    try:
+        server.make()
+        server.start()
+        yield server
+    except Exception as error:
+        error.add_note(server.log.read_text(errors="replace")[-2000:])
+        raise
+    finally:
+        server.kill()
 
 
 def tell_mysql(place, *statements):

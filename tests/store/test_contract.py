@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pstore._store.storages import open_storage
 from pstore.testing.storages import StorageContract
 from tests.store import servers
 
@@ -34,8 +35,8 @@ def postgresql(short):
 @pytest.fixture(scope="module")
 def mysql(short):
     (short / "my").mkdir()
-    with servers.mysql(short / "my") as places:
-        yield places
+    with servers.mysql(short / "my") as server:
+        yield server
 
 
 class TestMemory(StorageContract):
@@ -103,10 +104,9 @@ class TestMySQL(StorageContract):
 
     @pytest.fixture
     def uri(self, mysql):
-        place, _port = mysql
         name = f"db{next(numbers)}"
-        servers.tell_mysql(place, f"CREATE DATABASE {name}")
-        return f"mysql://root@localhost/{name}?unix_socket={place}"
+        servers.tell_mysql(mysql.place, f"CREATE DATABASE {name}")
+        return f"mysql://root@localhost/{name}?unix_socket={mysql.place}"
 
 
 class TestMySQLWithoutHistory(StorageContract):
@@ -117,15 +117,22 @@ class TestMySQLWithoutHistory(StorageContract):
 
     @pytest.fixture
     def uri(self, mysql):
-        place, port = mysql
         name = f"db{next(numbers)}"
         servers.tell_mysql(
-            place,
+            mysql.place,
             f"CREATE DATABASE {name}",
             "CREATE USER IF NOT EXISTS 'me'@'%' IDENTIFIED BY 'a:b@c/d'",
             f"GRANT ALL ON {name}.* TO 'me'@'%'",
         )
-        return f"mysql://me:a%3Ab%40c%2Fd@127.0.0.1:{port}/{name}?keep_history=false"
+        return f"mysql://me:a%3Ab%40c%2Fd@127.0.0.1:{mysql.port}/{name}?keep_history=false"
+
+    def test_the_password_is_not_shown(self, uri):
+        """RelStorage names what it connects with in what it logs."""
+        storage = open_storage(uri)
+        try:
+            assert "a:b@c/d" not in f"{storage._adapter} {storage._adapter.connmanager._params}"
+        finally:
+            storage.close()
 
 
 class TestZEO(StorageContract):

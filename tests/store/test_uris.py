@@ -95,6 +95,13 @@ def test_servers_that_are_not_there(uri):
     assert "secret" not in str(error)
 
 
+def test_mariadb_is_refused(monkeypatch):
+    for module in ("relstorage", "pymysql"):
+        servers.need(module)
+    monkeypatch.setattr("pstore._store.servers._column", lambda *_, **__: {"10.11.11-MariaDB"})
+    refused("mysql://h/d", UnsupportedStorage, "it is 10.11.11-MariaDB, but only MySQL can be used")
+
+
 @pytest.mark.parametrize("uri", ["zeo:127.0.0.1:{}?timeout=0.3", "zeo:{}/socket?timeout=0.3"])
 def test_zeo_servers_that_are_not_there(uri, tmp_path):
     servers.need("ZEO")
