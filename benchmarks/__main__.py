@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--json DIR] [--quick] [--objects N] [NAME ...]``: measure, print a table."""
+"""``python -m benchmarks [--json DIR] [--quick] [--peers A,B] [NAME ...]``: measure, print a table."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bench_engine, bench_frames, store
+from benchmarks import bench_frames, engine, store
 from benchmarks.harness import Effort, version, write_json
+from benchmarks.peers import PEERS, default_cache
 
 FULL = Effort(rounds=2000, cold=300, runs=10)
-QUICK = Effort(rounds=100, cold=30, runs=2, objects=1000, seconds=0.02)
-GROUPS: dict[str, Any] = {"frames": bench_frames, "engine": bench_engine, "store": store}
+QUICK = Effort(rounds=100, cold=30, runs=2, objects=1000, seconds=0.02, sleepers=1000)
+GROUPS: dict[str, Any] = {"frames": bench_frames, "engine": engine, "store": store}
 
 
 def _arguments() -> argparse.Namespace:
@@ -23,7 +24,23 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="DIR", help="write GROUP-PYVERSION.json; whole groups only")
     parser.add_argument("--quick", action="store_true", help="few rounds, small graphs: to see that it works")
     parser.add_argument("--objects", type=int, metavar="N", help="in the largest graphs of the store; default 1000000")
+    parser.add_argument("--sleepers", type=int, metavar="N", help="sleeping tasks of the engine; default 100000")
+    parser.add_argument(
+        "--peers",
+        default="",
+        metavar="A,B",
+        help=f"engines to measure beside ours: {', '.join(PEERS)}; what they need is installed",
+    )
+    parser.add_argument(
+        "--peer-cache",
+        type=Path,
+        metavar="DIR",
+        help="where that goes; default $PSTORE_BENCH_CACHE or the user's cache",
+    )
     arguments = parser.parse_args()
+    arguments.peers = tuple(name for name in arguments.peers.split(",") if name)
+    if set(arguments.peers) - PEERS.keys():
+        parser.error(f"no peer {', '.join(sorted(set(arguments.peers) - PEERS.keys()))}; there are {', '.join(PEERS)}")
     known = {name for module in GROUPS.values() for name in module.NAMES}
     unknown = set(arguments.names) - known - GROUPS.keys()
     if unknown:
@@ -52,17 +69,9 @@ def _frame_rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _engine_rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = []
-    for row in results.values():
-        rows.append((row["title"], ""))
-        rows += [(f"  {key}", f"{value:,}") for key, value in row.items() if key != "title"]
-    return rows
-
-
 ROWS: dict[str, Callable[[Mapping[str, Any]], list[tuple[str, ...]]]] = {
     "frames": _frame_rows,
-    "engine": _engine_rows,
+    "engine": engine.rows,
     "store": store.rows,
 }
 
@@ -80,13 +89,19 @@ def main() -> int:
     effort = QUICK if arguments.quick else FULL
     if arguments.objects:
         effort = dataclasses.replace(effort, objects=arguments.objects)
+    if arguments.sleepers:
+        effort = dataclasses.replace(effort, sleepers=arguments.sleepers)
+    options = {"engine": {"peers": arguments.peers, "cache": (arguments.peer_cache or default_cache()).resolve()}}
     wanted = set(arguments.names)
     for group, module in GROUPS.items():
         names = set() if group in wanted else wanted & set(module.NAMES)
         if wanted and group not in wanted and not names:
             continue
-        results = module.measure(names, effort, _tell)
-        print(f"\n{group}, Python {version()}; the least of many rounds" + ", quick" * arguments.quick)
+        results = module.measure(names, effort, _tell, **options.get(group, {}))
+        print(
+            f"\n{group}, Python {version()}{'; the least of many rounds' * (group != 'engine')}"
+            + ", quick" * arguments.quick
+        )
         _print_table(ROWS[group](results))
         if arguments.json:
             print(f"written: {write_json(arguments.json, group, results, effort)}")

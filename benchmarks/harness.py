@@ -34,10 +34,14 @@ __all__ = [
     "Times",
     "collector_off",
     "facts",
+    "fsync_us",
     "in_process",
     "interleave",
     "least",
+    "quantile",
+    "resident",
     "summary",
+    "spread",
     "timed",
     "version",
     "write_json",
@@ -61,6 +65,7 @@ class Effort:
         objects: in the largest graphs.
         seconds: for which to go on with more runs of what takes milliseconds.
         longest: seconds after which there are no more runs, be they fewer.
+        sleepers: sleeping tasks in the largest program.
     """
 
     rounds: int
@@ -69,6 +74,7 @@ class Effort:
     objects: int = 1_000_000
     seconds: float = 1.0
     longest: float = 2.0
+    sleepers: int = 100_000
 
 
 @dataclass(frozen=True)
@@ -152,10 +158,47 @@ def least(name: str, taken: list[Times], count: int = 1) -> dict[str, float]:
     }
 
 
-def in_process(module: str, *arguments: str, given: str = "") -> Any:
+def spread(taken: list[float]) -> dict[str, Any]:
+    """Median, least and largest of what rounds gave; four digits mean something."""
+    told = [
+        one if one == int(one) else float(f"{one:.4g}") for one in (statistics.median(taken), min(taken), max(taken))
+    ]
+    return dict(zip(("median", "min", "max"), told, strict=True)) | {"rounds": len(taken)}
+
+
+def quantile(taken: list[float], part: float) -> float:
+    """The one that this part of all does not exceed."""
+    ordered = sorted(taken)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+
+
+def resident() -> int:
+    """Bytes of this process in memory; 0 where it cannot be told."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def fsync_us(folder: Path, count: int = 20) -> float:
+    """Microseconds to append 4 KiB to a file and `fsync`, the median of some: how busy the disk is just now."""
+    path, taken = folder / "fsync-probe", []
+    with path.open("wb", buffering=0) as file:
+        for _ in range(count):
+            start = perf_counter_ns()
+            file.write(bytes(4096))
+            os.fsync(file.fileno())
+            taken.append((perf_counter_ns() - start) / 1000)
+    path.unlink()
+    return statistics.median(taken)
+
+
+def in_process(module: str, *arguments: str, given: str = "", timeout: float | None = None) -> Any:
     """Run a module in a fresh process of this Python; gives what it prints, which is JSON."""
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, cwd=PROJECT, check=True, input=given, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        command, cwd=PROJECT, check=True, input=given, stdout=subprocess.PIPE, text=True, timeout=timeout
+    )
     return json.loads(done.stdout)
 
 
