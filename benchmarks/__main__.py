@@ -37,7 +37,7 @@ def _arguments() -> argparse.Namespace:
         metavar="DIR",
         help="where that goes; default $PSTORE_BENCH_CACHE or the user's cache",
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     arguments.peers = tuple(name for name in arguments.peers.split(",") if name)
     if set(arguments.peers) - PEERS.keys():
         parser.error(f"no peer {', '.join(sorted(set(arguments.peers) - PEERS.keys()))}; there are {', '.join(PEERS)}")
@@ -91,7 +91,11 @@ def main() -> int:
         effort = dataclasses.replace(effort, objects=arguments.objects)
     if arguments.sleepers:
         effort = dataclasses.replace(effort, sleepers=arguments.sleepers)
-    options = {"engine": {"peers": arguments.peers, "cache": (arguments.peer_cache or default_cache()).resolve()}}
+    options: dict[str, Any] = {
+        "engine": {"peers": arguments.peers, "cache": (arguments.peer_cache or default_cache()).resolve()}
+    }
+    if arguments.json:
+        options["engine"]["keep"] = lambda results: write_json(arguments.json, "engine", results, effort)
     wanted = set(arguments.names)
     for group, module in GROUPS.items():
         names = set() if group in wanted else wanted & set(module.NAMES)

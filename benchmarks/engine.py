@@ -11,6 +11,7 @@ slow minute is slow for both.  What fails, or is not there, is said in the resul
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +36,7 @@ class _Sides:
         self.folder, self.peers, self._tell = folder, peers, tell
         self.taken: dict[str, dict[str, list[float]]] = {}
         self.fsync: dict[str, list[float]] = {}
+        self.load: list[float] = []
         self.failed: dict[str, str] = {}
 
     def take(self, side: str, command: str, place: str, prefix: str = "", **given: Any) -> dict[str, float]:
@@ -44,6 +46,7 @@ class _Sides:
         folder = self.folder / side / place
         folder.mkdir(parents=True, exist_ok=True)
         self.fsync.setdefault(side, []).append(fsync_us(folder))
+        self.load.append(os.getloadavg()[0])
         try:
             if side in self.peers:
                 figures = self.peers[side].measure(command, folder, given, _TIMEOUT)
@@ -80,6 +83,7 @@ class _Sides:
                 side: {key: spread(values) for key, values in figures.items()} for side, figures in self.taken.items()
             },
             "fsync_us": {side: spread(values) for side, values in self.fsync.items()},
+            "load_average_1_min": spread(self.load),
             "failed": self.failed,
             "ratios": {},
             "bars": {},
@@ -114,7 +118,7 @@ def _put_ratio(
 
 def _measure_one_task(effort: Effort, sides: _Sides) -> dict[str, Any]:
     quick = effort.runs < 5
-    count, rounds = (100, 2) if quick else (1000, 5)
+    count, rounds = (100, 2) if quick else (1000, 3)
     size = _bytes_of_a_step(sides.folder)
     for turn in range(rounds):
         sides.take(OURS, "one_task", f"{turn}", count=count, bytes_per_step=size)
@@ -142,8 +146,7 @@ def _bytes_of_a_step(folder: Path) -> int:
 
 def _measure_many_tasks(effort: Effort, sides: _Sides) -> dict[str, Any]:
     quick = effort.runs < 5
-    tasks, steps, rounds = (50, 3, 2) if quick else (1000, 10, 3)
-    of_peers = max(2, steps // 2)
+    tasks, steps, of_peers, rounds = (50, 3, 2, 2) if quick else (1000, 10, 2, 2)
     for turn in range(rounds):
         sides.take(OURS, "many_tasks", f"{turn}", tasks=tasks, steps=steps)
         for peer in sides.peers:
@@ -160,7 +163,7 @@ def _measure_many_tasks(effort: Effort, sides: _Sides) -> dict[str, Any]:
 
 def _measure_resume(effort: Effort, sides: _Sides) -> dict[str, Any]:
     quick = effort.runs < 5
-    counts, rounds = ([10, 100], 2) if quick else ([10, 100, 1000, 10_000], 5)
+    counts, rounds = ([10, 100], 2) if quick else ([10, 1000, 10_000], 3)
     for count in counts:
         for side in (OURS, *sides.peers):
             sides.take(side, "resume_build", f"{count}", f"after_{count}_", count=count)
@@ -180,7 +183,7 @@ def _measure_resume(effort: Effort, sides: _Sides) -> dict[str, Any]:
 
 def _measure_waiting(effort: Effort, sides: _Sides) -> dict[str, Any]:
     quick = effort.runs < 5
-    tasks, of_peers, rounds, of_peers_rounds = (200, 50, 1, 1) if quick else (10_000, 1000, 3, 1)
+    tasks, of_peers, rounds, of_peers_rounds = (200, 50, 1, 1) if quick else (10_000, 1000, 2, 1)
     seconds = 1.0 if quick else 4.0
     for turn in range(rounds):
         for side in (OURS, *sides.peers):
@@ -222,7 +225,7 @@ def _measure_objects(effort: Effort, sides: _Sides) -> dict[str, Any]:
 
 
 def _population(effort: Effort, sides: _Sides, kind: str, sizes: list[int]) -> dict[str, Any]:
-    rounds = 1 if effort.runs < 5 else 3
+    rounds = 1 if effort.runs < 5 else 2
     for size in sizes:
         given = {"sleepers": 0, "objects": 0, kind: size}
         sides.take(OURS, "population_build", f"{size}", f"of_{size}_", **given)
@@ -260,7 +263,12 @@ _WITHOUT_PEERS = ("sleepers", "objects")
 
 
 def measure(
-    names: set[str], effort: Effort, tell: Callable[[str], None], peers: tuple[str, ...] = (), cache: Path | None = None
+    names: set[str],
+    effort: Effort,
+    tell: Callable[[str], None],
+    peers: tuple[str, ...] = (),
+    cache: Path | None = None,
+    keep: Callable[[dict[str, Any]], Any] | None = None,
 ) -> dict[str, Any]:
     """Measure the named; all if there are no names.
 
@@ -270,16 +278,17 @@ def measure(
         tell: is told what is being measured.
         peers: names out of `benchmarks.peers.PEERS`.
         cache: where their environments are, or are made.
+        keep: gets what there is after each entry, as all of them take long.
     """
     ready, told = _prepare(peers, cache, tell)
-    results: dict[str, Any] = {}
+    results: dict[str, Any] = {"peers": {"title": "peers", "peers": told}} if told else {}
     for name, function in _MEASURES.items():
         if not names or name in names:
             tell(name)
             with _folder() as folder:
                 results[name] = function(effort, _Sides(folder, {} if name in _WITHOUT_PEERS else ready, tell))
-    if told:
-        results["peers"] = {"title": "peers", "peers": told}
+            if keep is not None:
+                keep(results)
     return results
 
 
@@ -327,6 +336,7 @@ def rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
             lines.append((f"  {key}", *(_spread(sides.get(side, {}).get(key)) for side in columns)))
         if "pstore-memory" in sides:
             lines.append(("  in memory: step_us", _spread(sides["pstore-memory"]["step_us"]), *nothing[1:]))
+        lines.append(("  load average", _spread(result["load_average_1_min"]), *nothing[1:]))
         lines.append(("  fsync beside it, us", *(_spread(result["fsync_us"].get(side)) for side in columns)))
         lines += [(f"  ratio {key}", _spread(ratio), *nothing[1:]) for key, ratio in result["ratios"].items()]
         lines += [(f"  FAILED: {side}: {why}", *nothing) for side, why in result["failed"].items()]
