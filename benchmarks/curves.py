@@ -1,4 +1,4 @@
-"""The store's curves as pictures: ``python -m benchmarks.curves [FOLDER]``, an SVG of each ``store-X.Y.json``.
+"""Curves as pictures: ``python -m benchmarks.curves [FOLDER]``, an SVG of each ``store-X.Y.json``, ``engine-X.Y.json``.
 
 Needs matplotlib, the extra `bench`; nothing else does.  FOLDER is ``benchmarks/results`` if none is given.  A line is
 the least of many turns, the band above it reaches to their median; the dotted line is what it took beside them to
@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks import engine_curves
 from benchmarks.report import RESULTS, read
 
 __all__ = ["draw"]
@@ -86,6 +87,10 @@ def main() -> None:
         if results["benchmarks"].keys() >= {"size", "changes"}:
             draw(results, path)
             print(f"written: {path}")
+    for source in sorted(folder.glob("engine-3.[0-9]*.json")):
+        path = source.with_suffix(".svg")
+        engine_curves.draw(read(source), path)
+        print(f"written: {path}")
 
 
 if __name__ == "__main__":

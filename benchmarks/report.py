@@ -3,6 +3,7 @@
 Owns: the tables.  ``results/tests-X.Y.json`` has the counts of the corpus, of CPython's suites under recapture and of
 the fuzzer (``python -m benchmarks.report collect FOLDER`` makes them from what those commands wrote);
 ``frames-X.Y.json`` the cost of frames, ``store-X.Y.json`` that of the store (``python -m benchmarks.report store``),
+``engine-X.Y.json`` the engine beside its peers (``python -m benchmarks.report engine``),
 ``primitives-X.Y.json`` and ``people-X.Y.json`` what the tests of the loop counted (``python -m benchmarks.report
 loop``).  A test holds the README to what this prints.
 """
@@ -204,6 +205,154 @@ def _memory(store: dict[str, Any]) -> str:
     return f"{memory['plain_graph_traced_bytes']:.0f} + {memory['plain_tables_traced_bytes']:.0f}"
 
 
+# ---------------------------------------------------------------- the engine beside its peers
+
+ENGINE_SIDES = {
+    "pstore": "pstore",
+    "dbos-sqlite": "DBOS, SQLite",
+    "dbos-pg": "DBOS, PostgreSQL",
+    "restate": "Restate",
+}
+_ENGINE_LINES: dict[str, dict[str, str]] = {
+    "one_task": {
+        "steps_per_s": "steps/s",
+        "faster_than_dbos-sqlite": "times DBOS on SQLite",
+        "over_append_fsync": "time over that of appending as many bytes, with `fsync`",
+        "step_cpu_us": "CPU of a step in the process, us",
+        "step_bytes": "bytes on disk for a step",
+    },
+    "many_tasks": {
+        "steps_per_s": "steps/s",
+        "faster_than_dbos-sqlite": "times DBOS on SQLite",
+        "faster_than_dbos-pg": "times DBOS on PostgreSQL",
+        "step_cpu_us": "CPU of a step in the process, us",
+        "step_bytes": "bytes on disk for a step",
+    },
+    "resume": {
+        "after_{first}_resume_s": "after {first} steps, s",
+        "after_{last}_resume_s": "after {last:,} steps, s",
+        "after_{last}_replay_s": "of that, replaying",
+        "last_over_first": "after {last:,} over after {first}",
+    },
+    "waiting": {
+        "start_s": "to start them all, s",
+        "recover_s": "to recover them all, s",
+        "resident_bytes_each": "resident, bytes each",
+        "recovered_resident_bytes_each": "resident after recovery, bytes each",
+        "cpu_percent": "CPU while they wait, % of a core",
+        "recovered_cpu_percent": "CPU while they wait after recovery, %",
+        "answer_p99_ms": "one is answered, goes on and ends, durable: p99, ms",
+    },
+    "sleepers": {
+        "of_{last}_start_s": "to open and go on, s",
+        "of_{last}_resident_mb": "resident, MB",
+        "of_{last}_wake_p99_ms": "a random one wakes up: p99, ms late",
+        "of_{last}_wake_durable_p99_ms": "the same until it has ended, durable",
+        "commit_cpu_us_last_over_first": "commit, CPU: beside {last:,} over beside {first:,}",
+        "commit_us_last_over_first": "the same, wall",
+        "built_cpu_us_last_over_first": "commit, CPU, in the process that started them: the same",
+    },
+    "objects": {
+        "commit_cpu_us_last_over_first": "commit, CPU: beside {last:,} over beside {first:,}",
+        "commit_us_last_over_first": "the same, wall",
+        "built_cpu_us_last_over_first": "commit, CPU, in the process that made them: the same",
+    },
+}
+_BAR_KEYS = {
+    "of_{last}_start_s": "start_s",
+    "of_{last}_resident_mb": "resident_mb",
+    "of_{last}_wake_p99_ms": "wake_p99_ms",
+}
+
+
+def engine_section(folder: Path = RESULTS) -> str:
+    """The Markdown of a table for each version that was measured."""
+    parts = []
+    for version in VERSIONS:
+        path = folder / f"engine-{version}.json"
+        if path.exists():
+            parts.append(_engine_table(version, read(path)))
+    return "\n\n".join(parts)
+
+
+def write_engine_section() -> None:
+    """Put the tables into the README of the benchmarks, between its marks."""
+    path = RESULTS.parent / "README.md"
+    before, mark, rest = path.read_text().partition("<!-- engine -->\n")
+    _, end, after = rest.partition("<!-- /engine -->\n")
+    path.write_text(f"{before}{mark}{engine_section()}\n{end}{after}")
+
+
+def _engine_table(version: str, results: dict[str, Any]) -> str:
+    entries = results["benchmarks"]
+    peers = entries.get("peers", {}).get("peers", {})
+    lines = [f"### Python {version}", ""]
+    lines.append(
+        "| median (least to largest) | pstore | bar | "
+        + " | ".join(t for s, t in ENGINE_SIDES.items() if s in peers)
+        + " |"
+    )
+    lines.append("| --- | --- | --- |" + " --- |" * len(peers))
+    for name, titles in _ENGINE_LINES.items():
+        if name not in entries:
+            continue
+        entry = entries[name]
+        lines.append(f"| **{entry['title']}** | | |" + " |" * len(peers))
+        for pattern, title in titles.items():
+            key, told = _places(pattern, entry), _places(title, entry)
+            sides = [entry["sides"].get(side, {}).get(key) for side in ("pstore", *peers)]
+            ours = sides[0] or entry["ratios"].get(key)
+            bar = entry["bars"].get(_BAR_KEYS.get(pattern, key))
+            others = [entry["ratios"].get(f"{key}_{peer}") or side for peer, side in zip(peers, sides[1:], strict=True)]
+            cells = [told, _spread(ours), _bar(bar), *map(_spread, others)]
+            lines.append("| " + " | ".join(cells) + " |")
+        cells = ["`fsync` just before, us", _spread(entry["fsync_us"].get("pstore")), ""]
+        lines.append("| " + " | ".join([*cells, *(_spread(entry["fsync_us"].get(peer)) for peer in peers)]) + " |")
+    failed = [f"- {side}: {why}" for entry in entries.values() for side, why in entry.get("failed", {}).items()]
+    failed += [f"- {about['title']}: {about['unavailable']}" for about in peers.values() if "unavailable" in about]
+    if failed:
+        lines += ["", "Not measured:", "", *failed]
+    told = [f"{about['title']}: {_versions_of(about)}" for about in peers.values() if "versions" in about]
+    return "\n".join([*lines, "", *(f"{each}." for each in told)])
+
+
+def _versions_of(about: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+
+
+def _places(pattern: str, entry: dict[str, Any]) -> str:
+    """Put the first and the last of the curve in."""
+    settings = entry["settings"]
+    points = settings.get("counts") or settings.get("sizes") or [0]
+    return pattern.format(first=points[0], last=points[-1])
+
+
+def bar_title(name: str, key: str, entry: dict[str, Any]) -> str:
+    """What a bar is about."""
+    titles = {_BAR_KEYS.get(pattern, pattern): title for pattern, title in _ENGINE_LINES[name].items()}
+    return f"{name.replace('_', ' ')}: {_places(titles.get(key, key), entry).replace('`', '')}"
+
+
+def _bar(bar: dict[str, Any] | None) -> str:
+    if bar is None:
+        return ""
+    sign = ">=" if bar["above"] else "<="
+    met = {True: "met", False: "**missed**", None: f"within, at {bar['at']:,}" if "at" in bar else "not known"}
+    return f"{sign} {bar['bar']:,}: {met[bar['met']]}"
+
+
+def _spread(figures: dict[str, Any] | None) -> str:
+    if figures is None:
+        return ""
+    told = [_short(figures[key]) for key in ("median", "min", "max")]
+    return told[0] if figures["rounds"] < 2 else f"{told[0]} ({told[1]} to {told[2]})"
+
+
+def _short(value: float) -> str:
+    """Three digits that mean something."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 # ---------------------------------------------------------------- the loop
 
 
@@ -242,5 +391,7 @@ def _people_equal(figures: dict[str, Any]) -> str:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["collect"]:
         collect(Path(sys.argv[2]))
-    sections = {"store": store_section, "loop": lambda: f"{loop_section()}\n\n{loop_apart()}"}
+    if sys.argv[1:3] == ["engine", "write"]:
+        write_engine_section()
+    sections = {"store": store_section, "engine": engine_section, "loop": lambda: f"{loop_section()}\n\n{loop_apart()}"}
     print(sections.get("".join(sys.argv[1:2]), section)())
