@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ GROUPS: dict[str, Any] = {"frames": bench_frames, "engine": engine, "store": sto
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what pstore costs.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(GROUPS)}, or single ones; default: all")
-    parser.add_argument("--json", type=Path, metavar="DIR", help="write GROUP-PYVERSION.json; whole groups only")
+    parser.add_argument(
+        "--json", type=Path, metavar="DIR", help="write GROUP-PYVERSION.json; whole groups, or entries of the engine"
+    )
     parser.add_argument("--quick", action="store_true", help="few rounds, small graphs: to see that it works")
     parser.add_argument("--objects", type=int, metavar="N", help="in the largest graphs of the store; default 1000000")
     parser.add_argument("--sleepers", type=int, metavar="N", help="sleeping tasks of the engine; default 100000")
@@ -45,7 +48,7 @@ def _arguments() -> argparse.Namespace:
     unknown = set(arguments.names) - known - GROUPS.keys()
     if unknown:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join([*GROUPS, *sorted(known)])}")
-    if arguments.json and set(arguments.names) - GROUPS.keys():
+    if arguments.json and set(arguments.names) - GROUPS.keys() - set(engine.NAMES):
         parser.error("--json is for whole groups: figures of different runs do not belong into one file")
     return arguments
 
@@ -95,7 +98,7 @@ def main() -> int:
         "engine": {"peers": arguments.peers, "cache": (arguments.peer_cache or default_cache()).resolve()}
     }
     if arguments.json:
-        options["engine"]["keep"] = lambda results: write_json(arguments.json, "engine", results, effort)
+        options["engine"]["keep"] = lambda results: engine.write(arguments.json, results, effort)
     wanted = set(arguments.names)
     for group, module in GROUPS.items():
         names = set() if group in wanted else wanted & set(module.NAMES)
@@ -108,7 +111,10 @@ def main() -> int:
         )
         _print_table(ROWS[group](results))
         if arguments.json:
-            print(f"written: {write_json(arguments.json, group, results, effort)}")
+            path = (engine.write if group == "engine" else partial(write_json, group=group))(
+                arguments.json, results=results, effort=effort
+            )
+            print(f"written: {path}")
     return 0
 
 

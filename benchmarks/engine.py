@@ -19,10 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import Effort, fsync_us, in_process, spread
+from benchmarks.harness import Effort, facts, fsync_us, in_process, results_path, spread, write_json
 from benchmarks.peers import PEERS, Peer, Unavailable
 
-__all__ = ["NAMES", "OURS", "measure", "rows"]
+__all__ = ["NAMES", "OURS", "measure", "rows", "write"]
 
 OURS = "pstore"
 _ALL = 1_000_000  # sleeping tasks that the bars are about
@@ -286,10 +286,23 @@ def measure(
         if not names or name in names:
             tell(name)
             with _folder() as folder:
-                results[name] = function(effort, _Sides(folder, {} if name in _WITHOUT_PEERS else ready, tell))
+                project = {key: value for key, value in facts().items() if key.startswith(("project", "pstore"))}
+                results[name] = project | function(
+                    effort, _Sides(folder, {} if name in _WITHOUT_PEERS else ready, tell)
+                )
             if keep is not None:
                 keep(results)
     return results
+
+
+def write(folder: Path, results: dict[str, Any], effort: Effort) -> Path:
+    """Write the entries, each with the sources it is of; those of the file that were not measured now stay."""
+    path = results_path(folder, "engine")
+    there: dict[str, Any] = json.loads(path.read_text())["benchmarks"] if path.exists() else {}
+    both = there | results
+    if "peers" in there and "peers" in results:
+        both["peers"] = {**results["peers"], "peers": there["peers"]["peers"] | results["peers"]["peers"]}
+    return write_json(folder, "engine", {name: both[name] for name in ("peers", *NAMES) if name in both}, effort)
 
 
 def _prepare(

@@ -40,6 +40,7 @@ __all__ = [
     "least",
     "quantile",
     "resident",
+    "results_path",
     "summary",
     "spread",
     "timed",
@@ -275,10 +276,15 @@ def _sources() -> str:
     return digest.hexdigest()
 
 
+def results_path(folder: Path, group: str) -> Path:
+    """Where the results of a group are for the running Python."""
+    return folder / f"{group}-{version()}.json"
+
+
 def write_json(folder: Path, group: str, results: Mapping[str, Any], effort: Effort) -> Path:
     """Write ``GROUP-PYVERSION.json``."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{group}-{version()}.json"
+    path = results_path(folder, group)
     content = {"format": 1, "group": group, "machine": facts(), "effort": vars(effort), "benchmarks": results}
     path.write_text(json.dumps(content, indent=1) + "\n")
     return path
