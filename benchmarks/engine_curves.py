@@ -29,15 +29,16 @@ def draw(results: dict[str, Any], path: Path) -> None:
     panels = [(function, name) for function, name in _PANELS if name in entries]
     lines = -(-len(panels) // 2)
     with pyplot.rc_context(style):
-        figure = pyplot.figure(figsize=(9.6, 2.4 * lines + 4.4))
-        grid = figure.add_gridspec(lines + 1, 2, height_ratios=[1] * lines + [1.6])
-        for index, (function, name) in enumerate(panels):
-            place = figure.add_subplot(grid[index // 2, index % 2])
+        figure = pyplot.figure(figsize=(9.6, 2.4 * lines + 4.4), layout="constrained")
+        above, below = figure.subfigures(2, 1, height_ratios=[2.4 * lines, 4.2])  # labels of one do not push the other
+        places = list(above.subplots(lines, 2, squeeze=False).flat)
+        for place, (function, name) in zip(places, panels, strict=False):
             function(place, entries[name])
             place.spines[["top", "right"]].set_visible(False)
-        _bars(figure.add_subplot(grid[lines, :]), entries)
+        for place in places[len(panels) :]:
+            place.set_axis_off()
+        _bars(below.subplots(), entries)
         figure.suptitle(f"pstore's engine beside its peers, Python {results['machine']['python']}", fontsize=10)
-        figure.tight_layout()
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
         pyplot.close(figure)
 
@@ -102,7 +103,7 @@ def _commit(place: Any, entry: dict[str, Any], unit: str) -> None:
         sizes = [size for size in entry["settings"]["sizes"] if f"of_{size}_{key}" in figures]
         if sizes:
             _line(place, sizes, [figures[f"of_{size}_{key}"] for size in sizes], 0.001, label=label, **style)
-    _axes(place, f"Commit of one small change beside N {unit}", unit)
+    _axes(place, f"Commit of a small change beside {unit}", unit)
 
 
 def _beside_sleepers(place: Any, entry: dict[str, Any]) -> None:
