@@ -229,10 +229,10 @@ def _population(effort: Effort, sides: _Sides, kind: str, sizes: list[int]) -> d
     for size in sizes:
         given = {"sleepers": 0, "objects": 0, kind: size}
         sides.take(OURS, "population_build", f"{size}", f"of_{size}_", **given)
-    for _ in range(rounds):
+    for turn in range(rounds):
         for size in sizes:
-            given = {"sleepers": 0, "objects": 0, kind: size}
-            sides.take(OURS, "population", f"{size}", f"of_{size}_", **given, each=size, seconds=4.0 * effort.seconds)
+            given = {"sleepers": 0, "objects": 0, kind: size, "each": size, "turn": turn, "rounds": rounds}
+            sides.take(OURS, "population", f"{size}", f"of_{size}_", **given, seconds=4.0 * effort.seconds)
     results = sides.results("", {"sizes": sizes})
     for key in ("commit_cpu_us", "commit_us", "commit_step_cpu_us", "built_cpu_us", "built_us"):
         last, first = ((OURS, f"of_{size}_{key}") for size in (sizes[-1], sizes[0]))

@@ -282,8 +282,10 @@ def population(given: dict[str, Any]) -> dict[str, Any]:
     figures |= {"resident_mb": resident() / 1e6, "resident_bytes_each": (resident() - before) / given["each"]}
     figures |= _commits(engine, "commit")
     if given["sleepers"]:
-        count = min(_DUE, given["sleepers"])
-        both = _within(given["seconds"], lambda place: _wake(engine, clock, place), list(range(count)))
+        each = min(_DUE, given["sleepers"]) // given["rounds"]
+        first, *places = range(given["turn"] * each, (given["turn"] + 1) * each)
+        _wake(engine, clock, first)  # and with it what the rounds before have left, as its moment has come as well
+        both = _within(given["seconds"], lambda place: _wake(engine, clock, place), places)
         figures |= _woken("wake", [late for late, _ in both]) | _woken("wake_durable", [all_ for _, all_ in both])
         gc.collect()
         figures["woken_resident_mb"] = resident() / 1e6

@@ -285,14 +285,10 @@ def write_engine_section() -> None:
 
 def _engine_table(version: str, results: dict[str, Any]) -> str:
     entries = results["benchmarks"]
-    peers = entries.get("peers", {}).get("peers", {})
-    lines = [f"### Python {version}", ""]
-    lines.append(
-        "| median (least to largest) | pstore | bar | "
-        + " | ".join(t for s, t in ENGINE_SIDES.items() if s in peers)
-        + " |"
-    )
-    lines.append("| --- | --- | --- |" + " --- |" * len(peers))
+    known = entries.get("peers", {}).get("peers", {})
+    peers = {side: known[side] for side in ENGINE_SIDES if side in known}
+    head = ["median (least to largest)", "pstore", "bar", *(ENGINE_SIDES[side] for side in peers)]
+    lines = [f"### Python {version}", "", f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
     for name, titles in _ENGINE_LINES.items():
         if name not in entries:
             continue
@@ -306,7 +302,8 @@ def _engine_table(version: str, results: dict[str, Any]) -> str:
             others = [entry["ratios"].get(f"{key}_{peer}") or side for peer, side in zip(peers, sides[1:], strict=True)]
             cells = [told, _spread(ours), _bar(bar), *map(_spread, others)]
             lines.append("| " + " | ".join(cells) + " |")
-        cells = ["`fsync` just before, us", _spread(entry["fsync_us"].get("pstore")), ""]
+        load = _short(entry["load_average_1_min"]["median"])
+        cells = [f"`fsync` just before, us; load average {load}", _spread(entry["fsync_us"].get("pstore")), ""]
         lines.append("| " + " | ".join([*cells, *(_spread(entry["fsync_us"].get(peer)) for peer in peers)]) + " |")
     failed = [f"- {side}: {why}" for entry in entries.values() for side, why in entry.get("failed", {}).items()]
     failed += [f"- {about['title']}: {about['unavailable']}" for about in peers.values() if "unavailable" in about]
