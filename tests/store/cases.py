@@ -430,6 +430,8 @@ def guarded(run: Any, one: Case, folder: pathlib.Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    gc.collect()
+    gc.freeze()  # what was imported is not looked at again before each comparison
     where = pathlib.Path(sys.argv[2])
     wanted = [one for one in CASES.values() if file_of(where, one).exists()]
     sys.stdout.write(json.dumps({one.name: guarded(check, one, where) for one in wanted}) + "\n")
