@@ -2,9 +2,10 @@
 
     python -m tests.engine.crash asyncio FOLDER [NAME ...]    on asyncio's own loop: FOLDER/NAME/asyncio
     python -m tests.engine.crash record FOLDER [NAME ...]     to the end: FOLDER/NAME/<n>.fs at each commit, FOLDER/NAME/trace
-    python -m tests.engine.crash resume FOLDER [NAME ...]     from each copy to the end: FOLDER/NAME/<n>.trace, or <n>.error
+    python -m tests.engine.crash resume FOLDER [NAME ...]     from copies to the end: FOLDER/NAME/<n>.trace, or <n>.error
     python -m tests.engine.crash hop FOLDER [NAME ...]        a new process after each commit: FOLDER/NAME/hop.trace, or hop.error
 
+With PSTORE_TESTS=all from each of the copies, else from a third of them, on the next Python from the next ones.
 Each copy, and each hop, runs in a fork of a process that has imported the modules and nothing else.
 """
 
@@ -23,6 +24,7 @@ import pstore
 from pstore.testing import VirtualClock
 from tests.engine import own_loop
 from tests.engine.programs import PROGRAMS
+from tests.turns import part
 
 START = 1000.0
 MOST_HOPS = 200
@@ -93,7 +95,7 @@ def in_a_process(path, name):
 
 
 def resume(folder, name):
-    for path in sorted(folder.glob("[0-9]*.fs")):
+    for path in part(sorted(folder.glob("[0-9]*.fs")), 3):
         in_a_process(path, name)
 
 

@@ -3,8 +3,8 @@
     python -m tests.engine.every_commit [--json FOLDER] [NAME ...]
 
 Runs the programs of `tests/engine/programs` on asyncio's own loop (with a virtual clock); uninterrupted on the durable
-loop, with a copy of the store at every commit; from each of these copies in a process of its own; and with a new process
-after every commit.  All have to give the same.  ``--json benchmarks/results`` writes the table's row for each primitive
+loop, with a copy of the store at every commit; from each of these copies (in the tests: a third of them) in a process of
+its own; and with a new process after every commit.  All have to give the same.  ``--json benchmarks/results`` writes the table's row for each primitive
 to ``primitives-X.Y.json``.  Where a program has no run on asyncio's own loop, its `apart` says why.
 """
 
@@ -21,6 +21,7 @@ from pathlib import Path
 
 from tests.engine.programs import PROGRAMS
 from tests.processes import ROOT
+from tests.turns import take_all
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -61,7 +62,8 @@ def outcome_of(folder: Path, name: str) -> Outcome:
         return Outcome(differences=errors)
     found, wanted = Outcome(differences=errors), (here / "trace").read_text()
     points = sorted(here.glob("[0-9]*.fs"))
-    others = [point.with_suffix(".trace") for point in points] + [here / "hop.trace"]
+    resumed = sorted(here.glob("[0-9]*.trace"))
+    others = [*resumed, here / "hop.trace"]
     if PROGRAMS[name].apart is None:
         others.insert(0, here / "asyncio")
     for other in others:
@@ -69,7 +71,7 @@ def outcome_of(folder: Path, name: str) -> Outcome:
             found.differences.append(f"{other.name}:\n{other.read_text()}\nuninterrupted:\n{wanted}")
     hops = here / "hop.count"
     found.commits = len(points)
-    found.processes = len(points) + (int(hops.read_text()) if hops.exists() else 0)
+    found.processes = len(resumed) + (int(hops.read_text()) if hops.exists() else 0)
     return found
 
 
@@ -98,6 +100,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="programs; all if none is named")
     given = parser.parse_args()
     names = given.names or list(PROGRAMS)
+    take_all()
     with tempfile.TemporaryDirectory() as folder:
         crash_all(Path(folder), names)
         outcomes = {name: outcome_of(Path(folder), name) for name in names}

@@ -17,6 +17,7 @@ import warnings
 import pytest
 
 from tests.engine.every_commit import crash_all, outcome_of
+from tests.turns import part
 from tests.processes import ROOT
 
 HERE = os.path.basename(__file__)
@@ -426,7 +427,7 @@ def test_pdb_in_a_task_then_a_kill_and_a_restart(tmp_path, steps):
     assert start(tmp_path) == (0, "[20, 4, 6]\n", "")
 
 
-EVERYTHING = ["task_group_nested", "queue_join", "timeout_forms", "generators_in_a_row", "threads"]
+EVERYTHING = part(["task_group_nested", "queue_join", "timeout_forms", "generators_in_a_row", "threads"], 2)
 
 
 def test_programs_of_every_kind_in_dev_mode_killed_at_every_commit(tmp_path, monkeypatch):

@@ -10,9 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+from tests.turns import fewer
+
 ROOT = Path(__file__).parents[2]
 SEED = int(os.environ.get("PSTORE_SEED", "20240607"))
-ACCOUNTS, TRANSFERS = 4, 250
+ACCOUNTS, TRANSFERS = 4, fewer(250, 2)
 
 PROGRAM = """
 import asyncio, os, sys, pstore

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.frames import kit
-from tests.frames.servers import read_message, write_message
+from tests.frames.servers import modes_at, read_message, write_message
 
 MODES = ("send", "throw", "close", "hop", "orig")
 CLOSE_ENOUGH = ("ok", "tb", "chain")
@@ -98,8 +98,8 @@ class Server:
 class Worker:
     """Examines cases one after another with a dumping server and two loading ones, all of different hash seeds."""
 
-    def __init__(self, adapter: str, corpus: str, modes: Iterable[str], bare: bool) -> None:
-        self._modes = [mode for mode in MODES if mode in modes]
+    def __init__(self, adapter: str, corpus: str, modes: Iterable[str], bare: bool, turn: int | None) -> None:
+        self._modes, self._turn = [mode for mode in MODES if mode in modes], turn
         loading = "bare" if bare else "load"
         self._dumper = Server("dump", adapter, corpus, 1)
         self._loaders = [Server(loading, adapter, corpus, seed) for seed in (1001, 2002)]
@@ -111,7 +111,7 @@ class Worker:
 
     def examine(self, case: kit.Case) -> Result:
         """All points of a case in all modes."""
-        found = self._dumper.ask(case.name, self._modes)
+        found = self._dumper.ask(case.name, self._modes, self._turn)
         out: Result = {"group": case.group, "points": 0, "sizes": [], "modes": {m: {} for m in ("dump", *self._modes)}}
         if "err" in found:
             out["modes"]["dump"]["-1"] = found["err"]
@@ -129,7 +129,7 @@ class Worker:
         out["modes"]["dump"][str(k)] = "ok" if data is not None else dump["err"]
         if data is not None:
             out["sizes"].append(len(data))
-        for mode in self._modes:
+        for mode in modes_at(k, self._modes, self._turn):
             if mode == "hop":
                 continue
             verdict = "no dump" if data is None else self._verdict(mode, found, point, k)
@@ -172,8 +172,9 @@ def run(
     modes: Iterable[str] = MODES,
     jobs: int = 2,
     bare: bool = False,
+    turn: int | None = None,
 ) -> dict[str, Result]:
-    """Examine cases with some workers; results by case name, in the order given."""
+    """Examine cases with some workers; results by case name, in the order given.  `turn`: see `modes_at`."""
     wanted = list(cases)
     todo: queue.SimpleQueue[kit.Case] = queue.SimpleQueue()
     for case in wanted:
@@ -187,7 +188,7 @@ def run(
                 results[case.name] = worker.examine(case)
         worker.close()
 
-    workers = [Worker(adapter, corpus, modes, bare) for _ in range(jobs)]
+    workers = [Worker(adapter, corpus, modes, bare, turn) for _ in range(jobs)]
     threads = [threading.Thread(target=work, args=(worker,)) for worker in workers]
     for thread in threads:
         thread.start()

@@ -100,6 +100,18 @@ def _dump(lib: Adapter, root: Any, k: int, unsent: bool, orig: bool) -> Reply:
     return out
 
 
+def modes_at(k: int, modes: list[str], turn: int | None) -> list[str]:
+    """Of the modes those that are examined at a point: all, unless only a part has its turn.
+
+    Then a point is left by throwing or by closing, the next point and the next turn the other way round, and each third
+    one by a run to the end as well: hops go on from every point anyhow.
+    """
+    if turn is None:
+        return modes
+    left_out = {("throw", "close")[(k + turn) % 2], *(["send"] if (k + turn) % 3 else [])}
+    return [mode for mode in modes if mode not in left_out]
+
+
 def _point(lib: Adapter, root: Any, k: int, unsent: bool, modes: list[str]) -> Reply:
     """Everything wanted of one point: what throw and close lead to when nothing is captured, and the capture."""
     out: Reply = {"prefix": len(kit.LOG)}
@@ -118,13 +130,13 @@ def _point(lib: Adapter, root: Any, k: int, unsent: bool, modes: list[str]) -> R
     return out
 
 
-def walk(lib: Adapter, name: str, modes: list[str]) -> Reply:
+def walk(lib: Adapter, name: str, modes: list[str], turn: int | None) -> Reply:
     """One uninterrupted run, with a look at every point on the way in forks of it."""
     unsent = name in kit.NO_SENDS
     root = lib.wrap(name, kit.CASES[name].make())
     points, k, alive = [], -1, True
     while alive and k <= LIMIT:
-        points.append(_point(lib, root, k, unsent, modes))
+        points.append(_point(lib, root, k, unsent, modes_at(k, modes, turn)))
         alive = step(root, "send", value_for(k, unsent))
         k += 1
     return {"send": list(kit.LOG), "points": points, "unsent": unsent}

@@ -8,12 +8,15 @@ import os
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as seeded
 from hypothesis import strategies as st
+
+from tests.turns import TURN, fewer
 
 from .programs import programs
 from .session import Session
 
-EXAMPLES = int(os.environ.get("PSTORE_FUZZ_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("PSTORE_FUZZ_EXAMPLES", fewer(300, 2)))
 STEADY = settings(
     derandomize=True, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )
@@ -40,6 +43,7 @@ def explain(session):
     return "\n".join(lines)
 
 
+@seeded(TURN)
 @settings(STEADY, max_examples=EXAMPLES // 3)
 @given(program=programs(), seed=st.integers(0, 99))
 def test_drawn_programs_suspended_everywhere(folder, program, seed):
@@ -47,7 +51,7 @@ def test_drawn_programs_suspended_everywhere(folder, program, seed):
     assert not wrong, wrong
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(3 * TURN, 3 * TURN + 3))
 def test_seeded_programs_suspended_everywhere(folder, seed):
     """Larger programs; some of them are resumed in a fresh process, under another hash seed."""
     session = Session("pstore", folder, seed, fresh_share=3, throws=1, minimise_seconds=20)
