@@ -19,17 +19,18 @@ from __future__ import annotations
 import gc
 import struct
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 from pstore._frames.access import memory, object_at, unpacker
 
-__all__ = ["Inline", "inline_of", "memory_of"]
+__all__ = ["Inline", "Place", "inline_of", "places_of"]
 
 _MANAGED_DICT = 1 << 4
 _INLINE_VALUES = 1 << 2
 _WORD = 8
 _word = unpacker(1)
+Place = tuple[int, int]
 
 # struct _dictkeysobject
 _LOG2_INDEX_BYTES = 9
@@ -42,7 +43,6 @@ _EMBEDDED = sys.version_info >= (3, 13)  # the values stand in the instance itse
 _VALUES = {(3, 11): -32, (3, 12): -24}.get(sys.version_info[:2], 0)
 _TAGGED = sys.version_info[:2] == (3, 12)  # the pointer to the values is one less, and so odd; else it is a dict
 _DICT = -24  # 3.13+: pointer to the dict, when there is one
-_PAGE = 12  # bits of an address within a page; what is there of a page is all there
 
 
 def _byte(address: int) -> int:
@@ -91,47 +91,33 @@ class Inline:
         return order
 
 
-def memory_of(objects: Collection[Any]) -> list[tuple[int, int]]:
-    """Where in memory instances and their values are, that have no ``__dict__``: (first, end) of ranges of whole pages.
+def places_of(objects: Collection[Any]) -> tuple[list[Place], list[Place]] | None:
+    """Where in memory instances are, and where their values are that are not in them: (first, end) of each.
 
-    Whatever of theirs changes (attribute, class, a ``__dict__`` made) changes bytes there; so do other things.  A range
-    can be read for as long as the objects live and nothing has changed in those before it: on 3.11 and 3.12 the values
-    are elsewhere, and may go; the objects, which say where they are, stand first.  Nothing: one has a ``__dict__``.
+    Whatever of theirs changes (attribute, class, a ``__dict__`` made) changes bytes there; so do other things.  The
+    first places can be read for as long as the objects live.  On 3.11 and 3.12 the values are elsewhere, and may go:
+    the second ones can be read for as long as nothing has changed in the first.  None: one has a ``__dict__``.
     """
     if _EMBEDDED:
-        return _pages_of(map(_place_embedded, objects))
+        return list(map(_place_embedded, objects)), []
     apart = list(map(_place_of_values, objects))
     if None in apart:
-        return []
-    return _pages_of((id(obj) + _VALUES, id(obj) + 2 * _WORD) for obj in objects) + _pages_of(filter(None, apart))
+        return None
+    return [(id(obj) + _VALUES, id(obj) + 2 * _WORD) for obj in objects], list(filter(None, apart))
 
 
-def _place_embedded(obj: Any) -> tuple[int, int]:
+def _place_embedded(obj: Any) -> Place:
     values: int = id(obj) + type(obj).__basicsize__
     return id(obj) + _DICT, values + _WORD + (_WORD + 1) * _byte(values)
 
 
-def _place_of_values(obj: Any) -> tuple[int, int] | None:
+def _place_of_values(obj: Any) -> Place | None:
     """3.11, 3.12: the array of values, with what stands before it: its own size is the last byte of that."""
     values = _word(memory, id(obj) + _VALUES)[0]
     if not values or values & 1 != _TAGGED:
         return None
     values += _TAGGED
     return values - _byte(values - 1), values + _WORD * _byte(values - 2)
-
-
-def _pages_of(places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    pages: set[int] = set()
-    for start, end in places:
-        pages.update(range(start >> _PAGE, (end - 1 >> _PAGE) + 1))
-    ranges: list[tuple[int, int]] = []
-    for page in sorted(pages):
-        first, end = page << _PAGE, page + 1 << _PAGE
-        if ranges and ranges[-1][1] == first:
-            ranges[-1] = ranges[-1][0], end
-        else:
-            ranges.append((first, end))
-    return ranges
 
 
 def _order_before(obj: Any, basic: int) -> bytes | None:

@@ -21,7 +21,8 @@ object's.  What that does not show is asked besides:
 
 The looks at most clusters are taken together, a *page* of some hundred objects at a time: that is the cost of a commit
 in which little has changed, 25 ns an object.  Where the objects are instances without ``__dict__``, and not too many,
-it is done by an image of the memory that they and their values are in, 3 ns an object.
+an image of the memory that they and their values are in comes before (`image`), 3 ns an object; it tells besides which
+clusters have to be asked when something is different.
 
 Not seen: an attribute that is deleted and set again to the same object, as the only change to the instance; only the
 order of ``vars()`` tells.
@@ -30,14 +31,13 @@ order of ``vars()`` tells.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, pairwise, repeat
-from operator import is_
 from typing import Any
 
 from pstore._frames.access import memory, unpacker
-from pstore._frames.attributes import memory_of
 from pstore._frames.standing import standing
+from pstore._store.image import Image, image_of
 from pstore._store.kinds import Kind
 
 __all__ = ["SEPARATOR", "Cluster", "Page", "Watch", "addresses"]
@@ -46,6 +46,7 @@ _word = unpacker(1)
 SEPARATOR = (object(),)
 """Stands between objects whose referents are asked for together, so that what moves from one to the next is seen."""
 PAGE = 512
+_QUIET = 2  # looks that find nothing new to watch, before an image is worth its while
 _LIST_ITEMS = 24  # offset of ob_item in a list object
 _LONG = 64  # items: from then on it is faster to compare a list where it is
 _get_referents = gc.get_referents
@@ -238,51 +239,81 @@ class Page:
         clusters: the clusters.
         room: how many objects may still join.
 
-    Where the objects are instances without ``__dict__``, and few, there is a faster look before: at an image of the
-    memory that they are in.  If that is as it was, so are they; if not, it says nothing, and is taken anew.  It is
-    compared in place, by ``bytes.startswith``, range by range: what follows a range that has changed is not read.
+    Where the objects are instances without ``__dict__``, and few, there is a faster look before, at an `Image` of the
+    memory that they are in.  The clusters that are in what has changed there are asked; if there is no image, all are
+    asked at once, and then each.
     """
 
-    __slots__ = ("_image", "_keyed", "_ranges", "_raw", "_watched", "clusters", "room")
+    __slots__ = ("_image", "_keyed", "_quiet", "_raw", "_spans", "_watched", "clusters", "room")
 
     def __init__(self) -> None:
         self.clusters: list[Cluster] = []
         self.room = PAGE
-        self._watched: tuple[Any, ...] = ()
-        self._ranges: list[memoryview] | None = None
-        self._image: list[bytes] | None = None
         self.rebuild()
 
     def rebuild(self) -> None:
-        """The clusters are as they were settled."""
-        clusters = self.clusters
-        watched = tuple(chain.from_iterable([cluster.watch.watched for cluster in clusters]))
-        self._keyed = list(chain.from_iterable([cluster.watch.keyed for cluster in clusters]))
-        seen = [(addresses(cluster.held), 8 * cluster.keys) for cluster in clusters]
-        self._raw = b"".join([raw[:keys] for raw, keys in seen] + [raw[keys:] for raw, keys in seen])
-        self._image = None
-        if len(watched) != len(self._watched) or not all(map(is_, watched, self._watched)):
-            self._watched, self._ranges = watched, None
+        """The clusters are other ones, or watch other objects."""
+        self._watched: list[Any] = []
+        self._keyed: list[Any] = []
+        self._spans: dict[Cluster, tuple[tuple[int, int], set[Kind]]] = {}
+        self._raw: bytes | None = None
+        self._image: Image[Cluster] | None = None
+        self._quiet = 0
+        for cluster in self.clusters:
+            watch, first = cluster.watch, len(self._watched)
+            self._watched += watch.watched
+            self._keyed += watch.keyed
+            self._spans[cluster] = (first, len(self._watched)), watch.classes
 
-    def changed(self, with_image: bool) -> bool:
-        """Whether one of them has changed; `with_image`: an image may be taken."""
-        if self._image is not None and all(map(bytes.startswith, self._image, self._ranges or ())):
-            return False
-        changed = self._look()
-        if not changed and with_image:
-            if self._ranges is None:
-                self._ranges = self._find_ranges()
-            self._image = [part.tobytes() for part in self._ranges] or None
+    def settled(self, clusters: list[Cluster]) -> None:
+        """Some clusters were settled that are, or were, among these."""
+        if self._keyed or not all(map(self._watches_same, clusters)):
+            self.rebuild()
+            return
+        self._raw = None
+        if self._image is not None:
+            self._image.forget(clusters)
+
+    def _watches_same(self, cluster: Cluster) -> bool:
+        span, classes = self._spans.get(cluster, ((0, 0), None))
+        watch = cluster.watch
+        same = cluster.page is self and watch.classes == classes and not watch.keyed
+        return same and _has(watch.watched, span, self._watched)
+
+    def changed(self, with_image: bool) -> Iterable[Cluster]:
+        """Those that have changed; `with_image`: an image may be taken."""
+        image = self._image
+        if image is None:
+            if self._look():
+                return [cluster for cluster in self.clusters if cluster.changed()]
+            self._quiet += 1
+            if with_image and self._quiet == _QUIET:
+                self._image = self._take_image()
+            return ()
+        if image.holds():
+            return ()
+        doubtful = image.doubtful()
+        if len(doubtful) == len(self.clusters) and not self._look():
+            doubtful.clear()
+        changed = [cluster for cluster in doubtful if cluster.changed()]
+        image.take(changed)
         return changed
 
-    def _find_ranges(self) -> list[memoryview]:
+    def _take_image(self) -> Image[Cluster] | None:
         plain = {kind.cls for cluster in self.clusters for kind in cluster.watch.classes}
         if self._keyed or not plain.issuperset(map(type, self._watched)):
-            return []
-        return [memory[first:end] for first, end in memory_of(self._watched)]
+            return None
+        return image_of({cluster: cluster.watch.watched for cluster in self.clusters})
 
     def _look(self) -> bool:
+        """Whether one of them has changed."""
         held = _get_referents(*self._watched)
         if self._keyed:
             held.extend(chain.from_iterable(self._keyed))
+        if self._raw is None:
+            self._raw = self._settled_raw()
         return addresses(held) != self._raw
+
+    def _settled_raw(self) -> bytes:
+        seen = [(addresses(cluster.held), 8 * cluster.keys) for cluster in self.clusters]
+        return b"".join([raw[:keys] for raw, keys in seen] + [raw[keys:] for raw, keys in seen])

@@ -12,7 +12,8 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from itertools import chain
+from itertools import chain, compress
+from operator import is_not
 from sys import getrefcount
 from typing import Any
 
@@ -82,8 +83,7 @@ class Heap:
         with_image = len(self.home) < _MANY  # it takes some 150 bytes an object
         found = [cluster for cluster in self._singles if cluster.watch.opaque or cluster.changed()]
         for page in self._pages:
-            if page.changed(with_image):
-                found += [cluster for cluster in page.clusters if cluster.changed()]
+            found += page.changed(with_image)
         self._counted = {kind: kind.inline.count() for kind in self.shared if kind.inline is not None}
         grown = {kind for kind, count in self._counted.items() if count != self.shared[kind]}
         if grown:
@@ -94,7 +94,7 @@ class Heap:
 
     def _arrange(self, clusters: Iterable[Cluster]) -> None:
         """Put clusters that were settled where they are looked at."""
-        touched: dict[Page, None] = {}
+        touched: dict[Page, list[Cluster]] = {}
         for cluster in clusters:
             page = cluster.page
             if not cluster.watch.fits_page:
@@ -113,9 +113,9 @@ class Heap:
                     page.clusters.append(cluster)
                     page.room -= len(cluster.watch.watched)
                     cluster.page = page
-            touched[page] = None
-        for page in touched:
-            page.rebuild()
+            touched.setdefault(page, []).append(cluster)
+        for page, settled in touched.items():
+            page.settled(settled)
 
     def _forget(self, cluster: Cluster) -> None:
         del self.clusters[cluster.oid]
@@ -140,8 +140,11 @@ class Heap:
         for cluster, (before, keys, _) in zip(clusters, held_before, strict=True):
             cluster.settle()
             if before:
-                gone = _no_longer(before[:keys], cluster.held[: cluster.keys])
-                gone += _no_longer(before[keys:], cluster.held[cluster.keys :])
+                if keys == len(before) and cluster.keys == len(cluster.held):
+                    gone = _no_longer(before, cluster.held)
+                else:
+                    gone = _no_longer(before[:keys], cluster.held[: cluster.keys])
+                    gone += _no_longer(before[keys:], cluster.held[cluster.keys :])
                 lost += (obj for obj in gone if id(obj) in self.home)
                 if cluster.edges is not None:  # what it leads to is not all held
                     lost += cluster.living()
@@ -312,6 +315,9 @@ def _no_longer(before: list[Any], now: list[Any]) -> list[Any]:
         ):
             end += step
         before, now = before[first // 8 : len(before) - end // 8], now[first // 8 : len(now) - end // 8]
+    if len(before) == len(now):  # most often all but a few stand where they stood
+        moved = list(map(is_not, before, now))
+        before, now = list(compress(before, moved)), list(compress(now, moved))
     kept = set(map(id, now))
     return [obj for obj in before if id(obj) not in kept]
 

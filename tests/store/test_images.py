@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -35,7 +36,7 @@ def stored(tmp_path):
     store = Store(tmp_path / "a.fs")
     store.root["things"] = [Thing(number) for number in range(COUNT)]
     store.root["lists"] = [list(range(1000 * n, 1000 * n + 200)) for n in range(4)]
-    for _ in range(3):  # the second takes the images, the third compares them
+    for _ in range(4):  # the third takes the images, the fourth compares them
         store.persist()
     yield store
     store.close()
@@ -85,12 +86,70 @@ def test_each_of_many_changes_is_seen(tmp_path, collector_off):
     """The collector writes into objects; without it, most of these pages are told by their image alone."""
     with Store(tmp_path / "b.fs") as store:
         things = store.root["things"] = [Thing(number) for number in range(10_000)]
-        for _ in range(3):
+        for _ in range(4):
             store.persist()
         for place in range(0, 10_000, 97):
             before = store.persist()
             things[place].number = -1
             assert store.persist() != before, place
+
+
+def test_what_is_changed_back_after_a_commit_is_seen(tmp_path, collector_off):
+    """Memory is as it was when the image was taken, which is not what is stored any more."""
+    with Store(tmp_path / "b.fs") as store:
+        things = store.root["things"] = [Thing(number) for number in range(COUNT)]
+        for _ in range(4):
+            store.persist()
+        for place in range(0, COUNT - 60, 61):
+            value, tids = things[place].name, [store.tid]
+            for changes in ({0: 1}, {0: value}, {0: 1, 50: 1}, {0: value}, {0: 1}, {50: 2}, {0: value}):
+                for (
+                    offset,
+                    name,
+                ) in changes.items():  # 50 on, it is in another record, perhaps in the same page of memory
+                    things[place + offset].name = name
+                tids.append(store.persist())
+            assert len(set(tids)) == len(tids), place
+        assert store.persist() == tids[-1]
+
+
+def test_what_was_seen_and_not_stored_is_seen_again(tmp_path, collector_off):
+    with Store(tmp_path / "b.fs") as store:
+        things = store.root["things"] = [Thing(number) for number in range(COUNT)]
+        for _ in range(4):
+            store.persist()
+        for place in range(0, COUNT, 97):
+            before = store.tid
+            things[place].number = -1
+            for _ in range(2):
+                store.collect()  # looks, and leaves it alone as there are changes
+            assert store.persist() != before, place
+    with Store(tmp_path / "b.fs", read_only=True) as loaded:
+        assert {loaded.root["things"][place].number for place in range(0, COUNT, 97)} == {-1}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_changes_at_random_are_seen_and_no_others(tmp_path, collector_off, seed):
+    """To and fro between the same few values, in some objects that stand close together and some that do not."""
+    chance = random.Random(seed)
+    values = [f"value {number}" for number in range(3)]
+    with Store(tmp_path / "b.fs") as store:
+        things = store.root["things"] = [Thing(number) for number in range(COUNT)]
+        for thing in things:
+            thing.name = values[0]
+        for _ in range(4):
+            store.persist()
+        there = dict.fromkeys(range(COUNT), values[0])
+        places = [*range(0, 300, (7, 29, 61)[seed % 3]), *chance.sample(range(COUNT), seed)]
+        for turn in range(300):
+            before, stored = store.tid, dict(there)
+            for place in chance.choices(places, k=chance.choice((0, 1, 1, 2, 5))):
+                things[place].name = there[place] = chance.choice(values)
+            if chance.random() < 0.05:
+                gc.collect()
+            assert (store.persist() != before) == (stored != there), turn
+    with Store(tmp_path / "b.fs", read_only=True) as loaded:
+        assert [thing.name for thing in loaded.root["things"]] == list(there.values())
 
 
 @pytest.mark.parametrize("place", [0, 700])

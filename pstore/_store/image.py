@@ -1,0 +1,153 @@
+"""Images of the memory that instances are in (layer 2).
+
+Owns: :class:`Image`, which tells of some groups of instances without ``__dict__`` that nothing of them has changed, at
+3 ns an object: their memory is compared with a copy of it, in place, by ``bytes.startswith``.  It is compared in parts
+of some pages of memory.  In a part that is not as it was, it is compared page by page, and of each page it is known
+which groups are there.  That a page is as it was says that they are, too; that it is not says nothing (reference counts
+stand there, and other objects): they have to be asked.  When they have not changed, a new copy is taken.
+
+Rule: a copy is taken only of what is known to be as it was settled.  What a group was before is never taken for what it
+was settled as: a group that is settled is asked until there is a new copy of all its pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Set
+from itertools import chain, compress
+from operator import not_
+from typing import Any, Generic, TypeVar
+
+from pstore._frames.access import memory
+from pstore._frames.attributes import Place, places_of
+
+__all__ = ["Image", "image_of"]
+
+_PAGE = 4096  # what is there of a page is all there: what stands between two objects in it can be read
+_PART = 8  # pages
+
+Group = TypeVar("Group")
+_Pages = dict[int, "_Page[Group]"]
+
+
+class _Page(Generic[Group]):
+    """What is in a page of memory: from where to where there are objects, and the groups of these."""
+
+    __slots__ = ("end", "groups", "start")
+
+    def __init__(self, start: int, end: int) -> None:
+        self.start, self.end = start, end
+        self.groups: dict[Group, None] = {}
+
+    def add(self, start: int, end: int, groups: Iterable[Group]) -> None:
+        self.start, self.end = min(start, self.start), max(end, self.end)
+        self.groups.update(dict.fromkeys(groups))
+
+
+class Image(Generic[Group]):
+    """An image of what is there now.
+
+    Args:
+        inside: the pages that objects are in, by address.
+        apart: the pages that nothing but values of objects is in: they can be read only while those objects are as they
+            were.
+    """
+
+    __slots__ = ("_apart", "_differing", "_images", "_pages", "_ranges", "_settled")
+
+    def __init__(self, inside: _Pages[Group], apart: _Pages[Group]) -> None:
+        first, second = _in_parts(inside), _in_parts(apart)
+        parts = first + second
+        self._apart = len(first)
+        self._ranges = [memory[part[0].start : part[-1].end] for part in parts]
+        self._pages = [[_within(part, page) for page in part] for part in parts]
+        self._images = [part.tobytes() for part in self._ranges]
+        self._differing: dict[int, set[Group]] = {}
+        self._settled: dict[Group, None] = {}
+
+    def holds(self) -> bool:
+        """Whether all is as it was."""
+        # in order: what follows a change is not read
+        return not self._settled and all(map(bytes.startswith, self._images, self._ranges))
+
+    def doubtful(self) -> dict[Group, None]:
+        """The groups that have to be asked; tell `take` what they said."""
+        self._differing.clear()
+        apart = self._apart
+        same = map(bytes.startswith, self._images[:apart], self._ranges)
+        for at in compress(range(apart), map(not_, same)):
+            self._compare(at, frozenset())
+        moved = set().union(*self._differing.values())
+        for at in range(apart, len(self._images)):
+            self._compare(at, moved)
+        return dict.fromkeys(chain(self._settled, *self._differing.values()))
+
+    def _compare(self, at: int, moved: Set[Group]) -> None:
+        """Compare a part page by page, but for what can have moved."""
+        same, part = self._images[at].startswith, self._ranges[at]
+        differing: set[Group] = set()
+        for start, end, groups in self._pages[at]:
+            if not moved.isdisjoint(groups) or not same(part[start:end], start):
+                differing.update(groups)
+        if differing:
+            self._differing[at] = differing
+
+    def take(self, changed: Collection[Group]) -> None:
+        """Take anew what was doubtful, but for the parts where these groups have changed."""
+        left = set(changed)
+        for at, groups in self._differing.items():
+            if left.isdisjoint(groups):
+                self._images[at] = self._ranges[at].tobytes()
+            else:
+                left |= groups
+        self._settled = {group: None for group in self._settled if group in left}
+
+    def forget(self, groups: Iterable[Group]) -> None:
+        """These groups were settled."""
+        self._settled.update(dict.fromkeys(groups))
+
+
+def image_of(groups: Mapping[Group, Collection[Any]]) -> Image[Group] | None:
+    """The image of some groups of instances of plain classes; None: there is none."""
+    inside: _Pages[Group] = {}
+    apart: _Pages[Group] = {}
+    for group, objects in groups.items():
+        places = places_of(objects)
+        if places is None:
+            return None
+        _enter(places[0], group, inside)
+        _enter(places[1], group, apart)
+    for address in apart.keys() & inside.keys():
+        page = apart.pop(address)
+        inside[address].add(page.start, page.end, page.groups)
+    return Image(inside, apart) if inside else None
+
+
+def _enter(places: Iterable[Place], group: Group, pages: _Pages[Group]) -> None:
+    """Note in which pages the objects of a group are."""
+    for start, end in places:
+        for address in range(start & -_PAGE, end, _PAGE):
+            first, last = max(start, address), min(end, address + _PAGE)
+            page = pages.get(address)
+            if page is None:
+                page = pages[address] = _Page(first, last)
+            page.add(first, last, (group,))
+
+
+def _in_parts(pages: _Pages[Group]) -> list[list[_Page[Group]]]:
+    """Pages that stand in a row, as many as go into a part."""
+    parts: list[list[_Page[Group]]] = []
+    last = 0
+    for address, page in sorted(pages.items()):
+        if parts and address == last + _PAGE and len(parts[-1]) < _PART:
+            parts[-1].append(page)
+        else:
+            parts.append([page])
+        last = address
+    return parts
+
+
+def _within(part: list[_Page[Group]], page: _Page[Group]) -> tuple[int, int, list[Group]]:
+    """From where to where a page is in its part, all between the first and the last object of that, and its groups."""
+    start, end = part[0].start, part[-1].end
+    address = page.start & -_PAGE
+    return max(address, start) - start, min(address + _PAGE, end) - start, list(page.groups)
