@@ -58,6 +58,7 @@ STATES, _MAKING, ITS_OWN = -1, -2, -3
 """Sections of a body, other than the numbers of late nodes.  The last: a ``__dict__`` that its instance alone holds."""
 _EMPTY = ()
 _NEW = bytes(8)
+_NONE = Layout()
 ATOMS = frozenset((type(None), bool, int, float, str, bytes))
 
 
@@ -98,7 +99,7 @@ class Cutting(abc.ABC):
         self.grew: list[Any] = []
         # of the cluster at hand
         self._cluster: Any = None
-        self._layout = Layout()
+        self._layout = _NONE
         self._foreign: dict[int, Any] = {}
         self._pending: list[tuple[Any, bool]] = []
         self._sections: dict[int, int | None] = {}
@@ -176,8 +177,7 @@ class Cutting(abc.ABC):
         self._replaced.clear()
         self._runs.clear()
         self._undo.clear()  # its functions lead back here, and the collector may not come by for long
-        self._layout = Layout()
-        self._foreign = self._layout.foreign
+        self._layout, self._foreign = _NONE, {}
         self.reduced.clear()
         self.grew.clear()
         self.at = None

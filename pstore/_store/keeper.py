@@ -14,8 +14,7 @@ from __future__ import annotations
 import gc
 import itertools
 import pickle
-from collections.abc import Callable, Collection, Container, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Container, Iterable
 from typing import Any, Protocol
 
 from persistent import Persistent
@@ -124,7 +123,7 @@ class Keeper:
             )
         self._busy = True
         try:
-            with _no_collection():
+            with _NoCollection():
                 return self._persist(note, thorough)
         finally:
             self._busy = False
@@ -186,7 +185,7 @@ class Keeper:
     def compact(self) -> None:
         """Write all records again that have objects in them which have gone, unless there are other changes."""
         if not self._busy:
-            with _no_collection():
+            with _NoCollection():
                 self._compact()
 
     def _compact(self) -> None:
@@ -306,7 +305,7 @@ class Keeper:
 
         Nothing is done while there are changes that were not committed: what they lead to is not known.
         """
-        with _no_collection():
+        with _NoCollection():
             return 0 if self._is_changed() else self._collect()
 
     def _is_changed(self) -> bool:
@@ -483,7 +482,7 @@ class Keeper:
         return body, references, bytes(serial)
 
     def _load_record(self, oid: bytes, persistent: Any = None) -> None:
-        with _no_collection():
+        with _NoCollection():
             self._enter(*self._loader.load(oid, persistent))
 
     def _enter(self, new: list[Cluster], unclear: list[Cluster]) -> None:
@@ -532,20 +531,21 @@ def unreadable(name: str, error: Exception) -> StoreError:
     return StoreCorrupt(name, f"its record cannot be read ({text})")
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
+class _NoCollection:
     """Keep the garbage collector from looking at everything while many objects are made, none of them garbage.
 
     And from running code of the program, by letting something end, between a look at the graph and what is made of it.
     """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
+
+    __slots__ = ("_was_enabled",)
+
+    def __enter__(self) -> None:
+        self._was_enabled = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        if self._was_enabled:
+            gc.enable()
 
 
 def _as_seen(path: str) -> str:

@@ -22,6 +22,9 @@ class Group:
     LONG = (LONG_LIST, LONG_DICT)
 
 
+_NO_WATCH = Watch()
+
+
 class Layout:
     """What is to be written of one cluster.
 
@@ -75,7 +78,7 @@ class Layout:
     def clear(self) -> None:
         """Hold nothing any more."""
         self.groups, self.flat, self.late, self.deps, self.foreign = [], [], [], {}, {}
-        self.watch, self.placed, self.edges = Watch(), [], []  # those are its cluster's by now
+        self.watch, self.placed, self.edges = _NO_WATCH, [], []  # those are its cluster's by now
 
     def apart(self, names: Iterable[Any]) -> list[Any]:
         """Names of attributes, as strings that nothing else in the graph is.

@@ -85,8 +85,10 @@ def encode(body: bytes, references: Iterable[bytes], cls: type = Record) -> byte
         first = _RECORD_CLASS = _RECORD_CLASS or _class_pickle(cls)
     else:
         first = _class_pickle(cls)
-    file = io.BytesIO()
     state = (RECORD_FORMAT, zlib.crc32(body), body, tuple(map(_Reference, references)))
+    if not state[-1]:
+        return first + pickle.dumps(state, 3)
+    file = io.BytesIO()
     _StatePickler(file, 3).dump(state)
     return first + file.getvalue()
 
