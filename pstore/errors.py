@@ -23,7 +23,8 @@ The tree answers whose fault it is and whether trying again can help:
         NoHistory, NoSuchState, UnknownRoot, NoCurrentStore
       EngineError           the durable loop
         EngineClosed, EngineInterrupted, EngineStopped, NotInEngine, NotOnThisLoop, TaskExists, UnknownTask, Stalled,
-        StepFailed, StepResultRefused
+        StepFailed, StepResultRefused, StepKeyInUse, UnknownLimiter
+        StepTimeout           also a TimeoutError
       PstoreBug             an invariant of pstore broke: please report it
 
 Beside the tree: ModuleStateWarning, a UserWarning.
@@ -61,7 +62,9 @@ __all__ = [
     "RebuildError",
     "Stalled",
     "StepFailed",
+    "StepKeyInUse",
     "StepResultRefused",
+    "StepTimeout",
     "StoreClosed",
     "StoreConflict",
     "StoreCorrupt",
@@ -73,6 +76,7 @@ __all__ = [
     "StoreTruncated",
     "StoreUnavailable",
     "TaskExists",
+    "UnknownLimiter",
     "UnknownRoot",
     "UnknownTask",
     "UnsupportedFrame",
@@ -522,6 +526,69 @@ class StepResultRefused(EngineError):
 
     def __str__(self) -> str:
         return f"the result of step {self.step} cannot be stored: {self.reason}; return plain data from the step"
+
+
+class StepTimeout(EngineError, TimeoutError):
+    """A step, or an attempt of it, took too long.  What it may still give is dropped.
+
+    Attributes:
+        step: name and key of the step.
+        kind: which of its limits it was: ``"timeout"`` or ``"heartbeat"`` of an attempt, ``"deadline"`` of all.
+        seconds: what that is.
+        last: the exception of the last attempt that failed before; may be empty.
+    """
+
+    def __init__(self, step: str, kind: str, seconds: float, last: str = "") -> None:
+        super().__init__()
+        self.args = (step, kind, seconds, last)
+        self.step, self.kind, self.seconds, self.last = step, kind, seconds, last
+
+    def __str__(self) -> str:
+        what = {
+            "timeout": f"an attempt took more than timeout={self.seconds:g} s and was given up",
+            "heartbeat": f"an attempt gave no pstore.heartbeat() for heartbeat={self.seconds:g} s and was given up",
+            "deadline": f"it was not done within the deadline={self.seconds:g} s of its Retry",
+        }[self.kind]
+        last = f"; the attempt before failed with {self.last}" if self.last else ""
+        return f"step {self.step}: {what}{last}; give it longer, or let its function end sooner"
+
+
+class StepKeyInUse(EngineError):
+    """A step was asked for under a key that a step which is not done has.  The new one was not started.
+
+    Attributes:
+        key: the key.
+        step, pending: names of the functions of the new step, and of the one that is pending.
+    """
+
+    def __init__(self, key: str, step: str, pending: str) -> None:
+        super().__init__(key, step, pending)
+        self.key, self.step, self.pending = key, step, pending
+
+    def __str__(self) -> str:
+        return (
+            f"step {self.step} was not started: step {self.pending} with the same key={self.key!r} is not done, and "
+            "the other side would take them for one; give each effect a key of its own, or share one task and await it"
+        )
+
+
+class UnknownLimiter(EngineError):
+    """A step names a limiter that is not declared in this process, and that its store has never seen.
+
+    Attributes:
+        name, known: name that was given, and those that there are.
+    """
+
+    def __init__(self, name: str, known: tuple[str, ...] = ()) -> None:
+        super().__init__(name, known)
+        self.name, self.known = name, known
+
+    def __str__(self) -> str:
+        known = ", ".join(map(repr, self.known[:10])) + (", ..." if len(self.known) > 10 else "")
+        return (
+            f"there is no limiter {self.name!r}; there are: {known or 'none'}; write "
+            f"pstore.Limiter({self.name!r}, concurrency=...) in a module that is imported before the step is asked for"
+        )
 
 
 class PstoreBug(PstoreError):
