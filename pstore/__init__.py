@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from pstore._engine.effects import now, step, step_key
+from pstore._engine.attempts import heartbeat, heartbeat_details, step_cancelled, step_key
+from pstore._engine.effects import now, step
 from pstore._engine.engine import Engine, open  # pstore.open, as gzip.open
+from pstore._engine.limits import Limiter
 from pstore._engine.outbox import Retry
 from pstore._frames import abandon
 from pstore._frames.policy import BY_VALUE
@@ -17,18 +19,22 @@ __all__ = [
     "BY_VALUE",
     "Engine",
     "Ephemeral",
+    "Limiter",
     "Retry",
     "Store",
     "abandon",
     "attach",
     "dumps",
     "ephemeral",
+    "heartbeat",
+    "heartbeat_details",
     "load",
     "loads",
     "now",
     "open",
     "persist",
     "step",
+    "step_cancelled",
     "step_key",
     "volatile",
 ]

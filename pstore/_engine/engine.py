@@ -26,9 +26,9 @@ from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar, overload
 
 from pstore import errors
+from pstore._engine.dispatch import Dispatcher, News
 from pstore._engine.future import Future
 from pstore._engine.guards import AsyncGenHooks, on_interrupt, refuse_results, report_failures
-from pstore._engine.host import Answer, Host
 from pstore._engine.loop import DurableLoop
 from pstore._engine.outbox import Step
 from pstore._engine.stack import where
@@ -85,7 +85,7 @@ class Engine:
         self._loop.attach(clock)
         hooks.loop, loop.live_asyncgens = loop, hooks.live
         store.watch_ends(hooks)
-        self._host = Host(loop.inbox)
+        self._steps = Dispatcher(loop, clock)
         self._held: deque[Any] = deque()
         self._answered: list[Step] = []
         self._broken = self._stop = self._refused = False
@@ -255,7 +255,7 @@ class Engine:
             raise errors.EngineError("engine.close() was called while it runs; call engine.stop(), then close it")
         _open_engines.discard(self)
         self._loop.close()
-        self._host.close()
+        self._steps.close()
         self._store.close()
 
     def __enter__(self) -> Engine:
@@ -284,16 +284,15 @@ class Engine:
 
     def _take_news(self) -> None:
         """Take answers and calls from other threads; answers are committed before anybody goes on with them."""
-        changed = False
+        changed = self._steps.tick()
         self._wait_for_news(0)
         while self._held:
             news = self._held.popleft()
-            if isinstance(news, Answer):
-                self._host.taken(news.key)
-                changed = True
-                step = self._loop.outbox.answer(self._loop, news.key, news.value, news.error)
-                if step is not None:
-                    self._answered.append(step)
+            if isinstance(news, News):
+                answered = self._steps.take(news)
+                if answered is not None:
+                    changed = True
+                    self._answered += answered
             elif news is not None:
                 self._loop.call_ready(news)
             self._wait_for_news(0)
@@ -302,10 +301,10 @@ class Engine:
 
     def _commit_and_start(self) -> None:
         self._commit(None)
-        self._host.start_committed(self._loop.outbox)
+        self._steps.after_commit()
 
     def _commit(self, note: str | None) -> bytes:
-        self._loop.outbox.sweep()
+        self._steps.before_commit()
         try:
             self._store.thorough = not self._loop.has_ready()  # the next thing to do may be to wait
             tid = self._store.persist(note)
@@ -325,10 +324,10 @@ class Engine:
         return tid
 
     def _pause(self) -> None:
-        deadline = self._loop.next_deadline()
+        deadline = self._next_deadline()
         if deadline is not None and self._loop.time() > self._clock.now():  # the clock was set back
             deadline = self._clock.now() + self._loop.until(deadline)
-        self._clock.pause(deadline, self._wait_for_news, busy=self._is_busy())
+        self._clock.pause(deadline, self._wait_for_news, busy=self._steps.is_busy)
 
     def _wait_for_news(self, timeout: float | None) -> bool:
         """Hold the next of the inbox; wait for it at most `timeout` seconds, None: without limit."""
@@ -348,11 +347,12 @@ class Engine:
         return self._loop.has_ready() or bool(self._held) or not self._loop.inbox.empty()
 
     def _can_go_on(self, forever: bool) -> bool:
-        return forever or self._is_busy() or self._loop.next_deadline() is not None
+        return forever or self._steps.is_busy or self._next_deadline() is not None
 
-    def _is_busy(self) -> bool:
-        """Tell whether a step is running that somebody waits for."""
-        return not self._host.running.isdisjoint(self._loop.outbox.pending)
+    def _next_deadline(self) -> float | None:
+        """Give the moment at which something is to be done, UTC seconds of the loop's time; None if none is known."""
+        moments = (self._loop.next_deadline(), self._steps.next_deadline())
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def _waiting(self) -> list[Task[Any]]:
         return [task for task in self._loop.tasks.values() if not task.done()]

@@ -30,7 +30,8 @@ from typing import Any, TypeVar
 
 from pstore._engine import debug
 from pstore._engine.future import Future
-from pstore._engine.outbox import Outbox, Retry
+from pstore._engine.options import Options
+from pstore._engine.outbox import Outbox, Retry, Step
 from pstore._engine.refusing import RefusingLoop
 from pstore._engine.task import Task
 from pstore._engine.timers import Handle, TimerHandle, Timers
@@ -41,6 +42,9 @@ __all__ = ["DurableLoop", "running_loop"]
 
 T = TypeVar("T")
 logger = logging.getLogger("pstore")
+
+# Id of the task of the engine's that a task, or the one that made it, ...: so steps know for whom they are.
+origin: contextvars.ContextVar[str] = contextvars.ContextVar("pstore_origin")
 
 # Bounds of a batch, so that a task that never rests does not keep the others' commits waiting.
 BATCH_CALLS = 10_000
@@ -56,6 +60,7 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         latest: the time when the last call was made, UTC seconds; time goes on from there after a restart.
         live_asyncgens: async generators that were begun and live; not stored as such.
         unreported: spawned tasks that failed and of which this process has told nobody; not stored.
+        fresh_steps: that came to be startable and that the dispatcher has not taken; not stored.
         slow_callback_duration: in debug mode calls that take longer, in seconds, are logged; not stored.
     """
 
@@ -84,6 +89,7 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         self.unreported: list[Task[Any]] = []
         self.live_asyncgens: Iterable[Any] = ()
         self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.fresh_steps: list[Step] = []
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._STORED}
@@ -210,6 +216,7 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
             raise TaskExists(task_id)
         context = contextvars.Context() if context is None else context
         task = self._make_task(coro, task_id, None, context, spawned=True)
+        context.run(origin.set, task.id)
         task.start()
         return task
 
@@ -327,10 +334,13 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         args: tuple[Any, ...],
         *,
         retry: Retry | None = None,
+        options: Options | None = None,
+        asker: str = "",
         context: contextvars.Context | None = None,
     ) -> Future[Any]:
-        """Ask for a step; it starts after the next commit."""
-        return self.outbox.ask(self, fn, args, retry, contextvars.copy_context() if context is None else context)
+        """Ask for a step; it starts after the next commit, or when its limiter lets it go."""
+        context = contextvars.copy_context() if context is None else context
+        return self.outbox.ask(self, fn, args, retry, context, options, (context.get(origin, ""), asker))
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Future[Any]:
         """Run a function in a thread, as a step: at least once, its result stored."""

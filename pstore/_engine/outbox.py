@@ -5,54 +5,96 @@
     answered   not in `Outbox.pending`              its future is done; a commit keeps that before the task goes on
     cancelled  not in `Outbox.pending`              its future was cancelled; what it may still give back is dropped
 
+A step that was asked waits in a line of the dispatcher's until its limiter lets it go: `begun` says that it once did.
+
 Rules: what is started must be here and committed (invariant I5); a step that was started may be started again after a
-crash (at least once), under the same key; nothing here starts anything, that is `host`'s part.
+crash (at least once), under the same key; nothing here starts anything, that is the dispatcher's part.  Steps of older
+stores have fewer attributes: those of the class serve.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import functools
+import random
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pstore._engine.future import Future
+from pstore._engine.limits import Limits, limiter_of
+from pstore._engine.options import NONE, Options, check_seconds
+from pstore.errors import StepKeyInUse, StepTimeout
 
 if TYPE_CHECKING:
     from pstore._engine.loop import DurableLoop
 
 __all__ = ["Outbox", "Retry", "Step", "name_of"]
 
+Kinds = type[BaseException] | tuple[type[BaseException], ...]
+# Characters of an exception that are kept for people.
+LONGEST_TEXT = 300
+
 
 @dataclass(frozen=True)
 class Retry:
     """When a step that raised is tried again.
 
+    All of it outlives the process: how many attempts there were, the moment of the next, the deadline.  An attempt that
+    a crash cut off is made again and is not one that failed.
+
     Attributes:
-        attempts: how many attempts there are in all, at least 1.
+        attempts: how many attempts there are in all, at least 1; None: any number.
         delay: seconds before the second attempt.
         factor: each further delay is this many times the one before.
         longest: no delay is longer, in seconds.
-        on: exception classes after which to try again; all others are raised at the await at once.
+        on: exception class, or a tuple of them, after which to try again; all others are raised at the await at once.
+        jitter: share of each delay that is drawn anew, 0 to 1, so that not all try again at once: 0.5 gives half of the
+            delay to all of it, 1 gives nothing to all of it.
+        not_on: exception class, or a tuple of them, after which not to try again, though they are among `on`.
+        deadline: seconds since the step was asked for, in which all has to be over: waiting for a limiter, attempts,
+            delays, also time in which no process ran.  No delay is begun that would end later, but the exception
+            raised; where the deadline comes while the step waits or runs, `StepTimeout` is.  None: no limit.
     """
 
-    attempts: int = 3
+    attempts: int | None = 3
     delay: float = 1.0
     factor: float = 2.0
     longest: float = 60.0
-    on: tuple[type[BaseException], ...] = field(default=(Exception,))
+    on: Kinds = (Exception,)
+    jitter: float = 0.0
+    not_on: Kinds = ()
+    deadline: float | None = None
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.delay < 0 or self.factor < 0:
-            raise ValueError("Retry: attempts must be at least 1, delay and factor must not be negative")
+        if (self.attempts is not None and self.attempts < 1) or min(self.delay, self.factor, self.longest) < 0:
+            raise ValueError("Retry: attempts must be at least 1 or None, delay, factor and longest not negative")
+        if not 0 <= self.jitter <= 1:
+            raise ValueError(f"Retry: jitter is the share of a delay that is drawn, 0 to 1, not {self.jitter!r}")
+        check_seconds("Retry", "deadline", self.deadline)
+        for name in ("on", "not_on"):
+            self._check_kinds(name, getattr(self, name))
+
+    def _check_kinds(self, name: str, kinds: Any) -> None:
+        for kind in kinds if isinstance(kinds, tuple) else (kinds,):
+            if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+                raise TypeError(f"Retry: {name} must be an exception class or a tuple of them, not {kinds!r}")
 
     def pause(self, failed: int, error: BaseException) -> float | None:
-        """Seconds until the next attempt after `failed` attempts failed, the last with `error`; None: give up."""
-        if failed >= self.attempts or not isinstance(error, self.on):
+        """Draw the seconds until the next attempt after `failed` failed, the last with `error`; None: give up."""
+        if self.attempts is not None and failed >= self.attempts:
             return None
-        return float(min(self.delay * self.factor ** (failed - 1), self.longest))
+        if not isinstance(error, self.on) or isinstance(error, self.not_on):
+            return None
+        return self._delay_after(failed) * (1 - self.jitter * random.random())
+
+    def _delay_after(self, failed: int) -> float:
+        try:
+            return float(min(self.delay * self.factor ** (failed - 1), self.longest))
+        except OverflowError:  # after a thousand attempts
+            return float(self.longest)
 
 
 def name_of(fn: Callable[..., Any]) -> str:
@@ -66,16 +108,38 @@ class Step:
     """One action on the outside world that a task waits for.
 
     Attributes:
-        key: idempotency key: the same at every attempt and after every restart, and no other step's.
+        key: idempotency key: the same at every attempt and after every restart, and no other pending step's.
         future: what the task awaits.
+        options: how it is to be done; None: as `options.NONE` says.
+        asker: ids of the started task, and of the task, that asked for it.
         failed: attempts that failed.
-        due: moment of the next attempt, UTC seconds; None: as soon as it is committed.
+        due: moment of the next attempt, UTC seconds; None: as soon as it is committed, and its turn.
+        begun: whether it was let go once, also in an earlier process.
+        details: what the last heartbeat told.
+        last: the exception of the last attempt that failed, for people.
+        until: moment at which it fails, UTC seconds; None: it has no deadline.
+        timers: of the loop, which rest and deadline have set.
     """
 
+    options: Options | None = None
+    asker: tuple[str, ...] = ("", "")
+    begun = False
+    details: Any = None
+    last = ""
+    until: float | None = None
+    timers: tuple[asyncio.TimerHandle, ...] = ()
+
     def __init__(
-        self, key: str, fn: Callable[..., Any], args: tuple[Any, ...], retry: Retry | None, context: contextvars.Context
+        self,
+        key: str,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        retry: Retry | None,
+        context: contextvars.Context,
+        options: Options | None = None,
     ) -> None:
         self.key, self.fn, self.args, self.retry, self.context = key, fn, args, retry, context
+        self.options = options
         self.future: Future[Any]
         self.failed = 0
         self.due: float | None = None
@@ -85,12 +149,25 @@ class Step:
         """Name of the function and key, for people."""
         return f"{name_of(self.fn)} [{self.key}]"
 
+    def stop_timers(self) -> None:
+        """Take back what was set for it, as it is over."""
+        for timer in self.timers:
+            timer.cancel()
+        if self.timers:
+            self.timers = ()
+
     def __repr__(self) -> str:
         return f"<Step {self.title}>"
 
 
 class Outbox:
-    """All steps of a loop that are not answered, by key."""
+    """All steps of a loop that are not answered, by key.
+
+    Attributes:
+        limits: what was let go, by the name of the limiter; None: no limiter was used yet.
+    """
+
+    limits: dict[str, Limits] | None = None
 
     def __init__(self) -> None:
         self.store_id = uuid.uuid4().hex[:16]
@@ -104,47 +181,113 @@ class Outbox:
         args: tuple[Any, ...],
         retry: Retry | None,
         context: contextvars.Context,
+        options: Options | None = None,
+        asker: tuple[str, ...] = ("", ""),
     ) -> Future[Any]:
-        """Note a step; gives the future of its result."""
-        self.asked += 1
-        step = Step(f"{self.store_id}.{self.asked}", fn, args, retry, context)
+        """Note a step; gives the future of its result.
+
+        Raises:
+            StepKeyInUse: a step of the same key is pending.  UnknownLimiter.
+        """
+        given = options or NONE
+        key = self._new_key() if given.key is None else self._free_key(given.key, fn)
+        if given.limit is not None:
+            self.limits_of(given)
+        step = Step(key, fn, args, retry, context, options)
+        step.asker = asker
         step.future = loop.create_future()
-        self.pending[step.key] = step
+        self.pending[key] = step
+        if retry is not None and retry.deadline is not None:
+            step.until = loop.time() + retry.deadline
+            step.timers = (loop.call_at(step.until, self._overdue, step, context=contextvars.Context()),)
+        loop.fresh_steps.append(step)
         return step.future
 
-    def sweep(self) -> None:
-        """Drop the steps whose future was cancelled."""
-        for key in [key for key, step in self.pending.items() if step.future.done()]:
-            del self.pending[key]
+    def _new_key(self) -> str:
+        while True:
+            self.asked += 1
+            key = f"{self.store_id}.{self.asked}"
+            if key not in self.pending:  # as somebody may have given that very key
+                return key
+
+    def _free_key(self, key: str, fn: Callable[..., Any]) -> str:
+        known = self.pending.get(key)
+        if known is not None:
+            if not known.future.done():
+                raise StepKeyInUse(key, name_of(fn), name_of(known.fn))
+            self._drop(known)
+        return key
+
+    def limits_of(self, options: Options) -> Limits:
+        """Give what is known of the limiter that a step names, with its declaration brought up to date.
+
+        Raises:
+            UnknownLimiter: it is not declared in this process, and never was in this store.
+        """
+        known = self.limits or {}
+        assert options.limit is not None
+        limiter = limiter_of(options.limit, known)
+        if self.limits is None:
+            self.limits = known
+        limits = known.get(limiter.name)
+        if limits is None:
+            limits = known[limiter.name] = Limits(limiter)
+        elif limits.limiter != limiter:
+            limits.limiter = limiter
+        return limits
+
+    def sweep(self) -> list[Step]:
+        """Drop the steps whose future is done, as it was cancelled or the deadline has come; gives them."""
+        dropped = [step for step in self.pending.values() if step.future.done()]
+        for step in dropped:
+            self._drop(step)
+        return dropped
+
+    def _drop(self, step: Step) -> None:
+        step.stop_timers()
+        del self.pending[step.key]
 
     def startable(self) -> list[Step]:
-        """Give the steps that are to run as soon as they are committed, in the order in which they were asked for."""
-        return [step for step in self.pending.values() if step.due is None and not step.future.done()]
+        """Give the steps that do not rest: those that were begun first, otherwise in the order of asking."""
+        steps = [step for step in self.pending.values() if step.due is None and not step.future.done()]
+        return sorted(steps, key=lambda step: not step.begun)
 
-    def answer(self, loop: DurableLoop, key: str, value: Any, error: BaseException | None) -> Step | None:
+    def answer(self, loop: DurableLoop, step: Step, value: Any, error: BaseException | None) -> Step | None:
         """Take in what an attempt gave.
 
         Returns:
             The step if it is answered now; None if it is to be tried again, or nobody waits for it any more.
         """
-        step = self.pending.get(key)
-        if step is None or step.future.done():
-            self.pending.pop(key, None)
+        if self.pending.get(step.key) is not step or step.future.done():
             return None
         if error is None:
             step.future.set_result(value)
+        elif self._rests(loop, step, error):
+            return None
         else:
-            step.failed += 1
-            pause = None if step.retry is None else step.retry.pause(step.failed, error)
-            if pause is not None:
-                step.due = loop.time() + pause
-                loop.call_at(step.due, self._rearm, key, context=contextvars.Context())
-                return None
             step.future.set_exception(error)
-        del self.pending[key]
+        self._drop(step)
         return step
+
+    def _rests(self, loop: DurableLoop, step: Step, error: BaseException) -> bool:
+        """Let a step that failed rest, if it is to be tried again."""
+        step.failed += 1
+        pause = None if step.retry is None else step.retry.pause(step.failed, error)
+        due = 0.0 if pause is None else loop.time() + pause
+        if pause is None or (step.until is not None and due >= step.until):
+            return False
+        step.due, step.last = due, f"{type(error).__name__}: {error}"[:LONGEST_TEXT]
+        timer = loop.call_at(due, self._rearm, step.key, context=contextvars.Context())
+        step.timers = (*(known for known in step.timers if known.when() == step.until), timer)
+        return True
 
     def _rearm(self, key: str) -> None:
         step = self.pending.get(key)
-        if step is not None:
+        if step is not None and step.due is not None:
             step.due = None
+            step.future.get_loop().fresh_steps.append(step)
+
+    def _overdue(self, step: Step) -> None:
+        if self.pending.get(step.key) is step and not step.future.done():
+            seconds = 0.0 if step.retry is None else float(step.retry.deadline or 0.0)
+            step.future.set_exception(StepTimeout(step.title, "deadline", seconds, step.last))

@@ -4,8 +4,9 @@ Owns: reading that off bytecode: :func:`uses`, and off source: :func:`changed_na
 
 Used by a code object is what it loads by name, what the code within it (lambdas, comprehensions, inner functions, class
 bodies) loads, and what the functions of the same module use that it calls by name, and so on.  A function that is
-merely handed on is not followed, nor is a lambda among the arguments of a ``step`` or ``to_thread``: those run outside
-of the task, where a module's state is at home.
+merely handed on is not followed, nor is a lambda among the arguments of a ``step`` or ``to_thread``, nor what
+``@pstore.step`` has made (its class has ``__pstore_outside__``): those run outside of the task, where a module's state
+is at home.
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ def _function_behind(value: Any) -> types.FunctionType | None:
     for _ in range(DEPTH):
         if type(value) is functools.partial:
             value = value.func
+        elif getattr(type(value), "__pstore_outside__", False):  # made by @pstore.step: it runs outside of the task
+            return None
         elif type(value) is types.FunctionType and "__wrapped__" not in value.__dict__:
             return value
         else:

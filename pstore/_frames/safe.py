@@ -104,8 +104,8 @@ _MODULES = words("""
     asyncio.taskgroups asyncio.tasks asyncio.threads asyncio.timeouts
     persistent.mapping persistent.list
     pstore.clock pstore.errors
-    pstore._engine.effects pstore._engine.future pstore._engine.loop pstore._engine.outbox pstore._engine.task
-    pstore._engine.timers
+    pstore._engine.attempts pstore._engine.effects pstore._engine.future pstore._engine.limits pstore._engine.loop
+    pstore._engine.options pstore._engine.outbox pstore._engine.task pstore._engine.timers
 """)
 
 # of pstore: what opens databases, reads bytes or serves operators

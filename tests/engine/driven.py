@@ -2,7 +2,7 @@
 clock of the system or on that of the test; nothing is stored.
 
 The driver is that of a test, not of the engine: `run_forever`, `run_until_complete` and `stop` with the rounds of
-asyncio's own loops; steps are run by the engine's `Host`, right after the round in which they were asked for.
+asyncio's own loops; steps are run by the engine's `Dispatcher`, right after the round in which they were asked for.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import queue
 import sys
 
 from pstore._engine import future, task
-from pstore._engine.host import Answer, Host
+from pstore._engine.dispatch import Dispatcher, News
 from pstore._engine.loop import DurableLoop
+from pstore.clock import SystemClock
 
 
 class DrivenLoop(DurableLoop):
@@ -26,7 +27,7 @@ class DrivenLoop(DurableLoop):
     def __init__(self):
         super().__init__()
         self._stopping = False
-        self._host = Host(self.inbox)
+        self._steps = Dispatcher(self, SystemClock())
         self._factory = None
 
     # -- what the tests call
@@ -75,7 +76,7 @@ class DrivenLoop(DurableLoop):
             raise RuntimeError("Cannot close a running event loop")
         super().close()
         self._ready.clear()
-        self._host.close()
+        self._steps.close()
 
     def set_task_factory(self, factory):
         # The engine's loop takes no factory but asyncio.eager_task_factory; the tests put their classes in by one.
@@ -120,7 +121,8 @@ class DrivenLoop(DurableLoop):
             raise RuntimeError("Cannot run the event loop while another loop is running")
 
     def _run_once(self):
-        self._host.start_committed(self.outbox)
+        self._steps.before_commit()
+        self._steps.after_commit()
         self._take_news(self._timeout())
         self._ready.extend(self._timers.take_due(self.time()))
         self._run_calls(len(self._ready))
@@ -136,9 +138,8 @@ class DrivenLoop(DurableLoop):
             while True:
                 news = self.inbox.get(block=timeout != 0, timeout=timeout)
                 timeout = 0
-                if isinstance(news, Answer):
-                    self._host.taken(news.key)
-                    self.outbox.answer(self, news.key, news.value, news.error)
+                if isinstance(news, News):
+                    self._steps.take(news)
                 elif news is not None:
                     self.call_ready(news)
         except queue.Empty:

@@ -1,0 +1,39 @@
+"""Steps, killed at every commit: each state that a run has committed is gone on with in an engine of its own."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+
+import pstore
+from pstore.testing import VirtualClock
+from tests.engine.crash import after_commits
+
+
+def outcomes(folder, main, *, start=1000.0, patience=None, after=lambda outcome: None):
+    """Run ``main()`` to its end, then from a copy of the store at each commit; yields (result, time at the end) of each.
+
+    `after` is told of each before the next begins.
+    """
+    folder.mkdir(exist_ok=True)
+    count, times = itertools.count(), {}
+
+    def copy(store):
+        path = folder / f"{next(count):03}.fs"
+        shutil.copy(folder / "live.fs", path)
+        times[path] = clock.now()
+
+    clock = VirtualClock(start, patience=patience)
+    with after_commits(copy):
+        yield _run(folder / "live.fs", clock, main)
+    for path in sorted(times):
+        clock = VirtualClock(times[path], patience=patience)
+        yield _run(path, clock, main)
+
+
+def _run(path, clock, main):
+    with pstore.open(path, clock=clock) as engine:
+        task = engine.spawn_once("main", main)
+        result = engine.run(task)
+        engine.run()
+        return result, clock.now()
