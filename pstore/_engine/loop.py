@@ -340,6 +340,7 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
     ) -> Future[Any]:
         """Ask for a step; it starts after the next commit, or when its limiter lets it go."""
         context = contextvars.copy_context() if context is None else context
+        asker = asker or str(getattr(asyncio.current_task(self), "id", ""))
         return self.outbox.ask(self, fn, args, retry, context, options, (context.get(origin, ""), asker))
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Future[Any]:

@@ -156,7 +156,9 @@ def _waits_for(task: Task[Any]) -> str:
         if step.future is waiter:
             arguments = ", ".join(clipped(argument) for argument in step.args)
             again = f", attempt {step.failed + 1}" if step.failed else ""
-            return f"step {step.title} ({arguments}){again}"
+            limit = None if step.begun or step.options is None else step.options.limit_name
+            line = "" if limit is None else f", in line for {limit}"
+            return f"step {step.title} ({arguments}){again}{line}"
     if isinstance(waiter, Task):
         return f"task {waiter.id}"
     inner = awaited(task.get_coro())

@@ -127,6 +127,20 @@ def test_a_waiting_step_is_named(reopen):
     assert [frame.function for frame in tool.stack(engine, "stepping")] == ["stepping"]
 
 
+def test_a_step_that_waits_for_its_limiter_says_so(reopen):
+    bank = pstore.Limiter("bank of inspect", rate=(1, 10**6))
+
+    async def charge(n):
+        await pstore.step(len, "abc" * n, limit=bank)
+
+    engine = reopen()
+    engine.run(engine.spawn(charge, 1))
+    engine.spawn(charge, 2, id="second")
+    engine.call_soon_threadsafe(engine.stop)
+    engine.run()
+    assert tool.waits_for(engine, "second").endswith("('abcabc'), in line for bank of inspect")
+
+
 def test_unknown_task_is_one_clear_line(store):
     with pytest.raises(UnknownTask, match=r"no task 'nobody'; there are: sleeper, joiner, failed, .*"):
         tool.stack(store, "nobody")

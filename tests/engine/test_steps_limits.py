@@ -424,6 +424,30 @@ def test_functions_without_a_limiter_take_turns_at_the_threads(reopen):
     engine.run(first)
 
 
+def test_run_in_executor_takes_turns_as_well(reopen):
+    gate = threading.Event()
+
+    def slow(name):
+        LOG.append(name)
+        gate.wait(10)
+
+    async def client(names):
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(loop.run_in_executor(None, call_hook, name) for name in names))
+
+    async def server():
+        many = asyncio.create_task(client(range(1000)))
+        await client("x")
+        many.cancel()
+
+    use(slow)
+    engine = reopen()
+    task = engine.spawn(server)
+    threading.Timer(0.05, gate.set).start()
+    engine.run(task)
+    assert LOG.index("x") <= 32
+
+
 def test_turns_go_on_after_a_restart(reopen):
     pstore.Limiter("bank", concurrency=1)
 
