@@ -14,7 +14,7 @@ import functools
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, TypeVarTuple, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, TypeVarTuple, Unpack, overload
 
 from pstore._engine.attempts import step_key
 from pstore._engine.future import Future, FutureAwait
@@ -51,13 +51,15 @@ class StepCall(Coroutine[Any, Any, T]):
         self._over = False
 
     def __await__(self) -> Generator[Any, Any, T]:
-        return self  # has what an await asks for of a generator
+        return self  # type: ignore[return-value]  # what an await asks for of a generator it has
 
-    def __iter__(self) -> StepCall[T]:
-        return self
+    if not TYPE_CHECKING:  # by these it looks like a generator, of whose result a checker knows nothing
 
-    def __next__(self) -> Any:
-        return self.send(None)
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            return self.send(None)
 
     def send(self, value: Any) -> Any:
         """Ask for the step at the first call; end with its result when there is one."""
