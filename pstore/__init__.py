@@ -6,6 +6,9 @@ from pstore._engine.attempts import heartbeat, heartbeat_details, step_cancelled
 from pstore._engine.effects import now, step
 from pstore._engine.engine import Engine, open  # pstore.open, as gzip.open
 from pstore._engine.limits import Limiter
+from pstore import client
+from pstore._engine.in_tasks import inbox, receive, send
+from pstore._engine.inbox import Inbox
 from pstore._engine.outbox import Retry
 from pstore._frames import abandon
 from pstore._frames.policy import BY_VALUE
@@ -20,19 +23,24 @@ __all__ = [
     "Engine",
     "Ephemeral",
     "Limiter",
+    "Inbox",
     "Retry",
     "Store",
     "abandon",
     "attach",
+    "client",
     "dumps",
     "ephemeral",
     "heartbeat",
     "heartbeat_details",
+    "inbox",
     "load",
     "loads",
     "now",
     "open",
     "persist",
+    "receive",
+    "send",
     "step",
     "step_cancelled",
     "step_key",

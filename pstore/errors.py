@@ -25,6 +25,7 @@ The tree answers whose fault it is and whether trying again can help:
         EngineClosed, EngineInterrupted, EngineStopped, NotInEngine, NotOnThisLoop, TaskExists, UnknownTask, Stalled,
         StepFailed, StepResultRefused, StepKeyInUse, UnknownLimiter
         StepTimeout           also a TimeoutError
+        StepFailed, StepResultRefused, TaskDone, TaskCancelled, NotAcknowledged
       PstoreBug             an invariant of pstore broke: please report it
 
 Beside the tree: ModuleStateWarning, a UserWarning.
@@ -54,6 +55,7 @@ __all__ = [
     "NoHistory",
     "NoSuchState",
     "NotAStore",
+    "NotAcknowledged",
     "NotAllowed",
     "NotInEngine",
     "NotOnThisLoop",
@@ -75,6 +77,8 @@ __all__ = [
     "StoreReadOnly",
     "StoreTruncated",
     "StoreUnavailable",
+    "TaskCancelled",
+    "TaskDone",
     "TaskExists",
     "UnknownLimiter",
     "UnknownRoot",
@@ -589,6 +593,58 @@ class UnknownLimiter(EngineError):
             f"there is no limiter {self.name!r}; there are: {known or 'none'}; write "
             f"pstore.Limiter({self.name!r}, concurrency=...) in a module that is imported before the step is asked for"
         )
+
+
+class TaskDone(EngineError):
+    """A message was sent to a task that is done: nobody will receive it.
+
+    Attributes:
+        task_id: the id.
+    """
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(task_id)
+        self.task_id = task_id
+
+    def __str__(self) -> str:
+        return f"task {self.task_id!r} is done, so it receives no more messages"
+
+
+class TaskCancelled(EngineError):
+    """The task that was waited for was cancelled.
+
+    Not an asyncio.CancelledError, which would look as if whoever waits were cancelled.
+
+    Attributes:
+        task_id: the id.
+    """
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(task_id)
+        self.task_id = task_id
+
+    def __str__(self) -> str:
+        return f"task {self.task_id!r} was cancelled"
+
+
+class NotAcknowledged(EngineError):
+    """A message to the program of another process was not acknowledged; it may have been committed all the same.
+
+    Send it again under the same id: the program takes it once.
+
+    Attributes:
+        path: of the socket.
+        reason: what went wrong.
+    """
+
+    retryable = True
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: the message was not acknowledged: {self.reason}"
 
 
 class PstoreBug(PstoreError):

@@ -18,6 +18,7 @@ import asyncio
 import atexit
 import os
 import queue
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -27,6 +28,7 @@ from typing import Any, TypeVar, overload
 
 from pstore import errors
 from pstore._engine.dispatch import Dispatcher, News
+from pstore._engine.door import Door
 from pstore._engine.future import Future
 from pstore._engine.guards import AsyncGenHooks, on_interrupt, refuse_results, report_failures
 from pstore._engine.loop import DurableLoop
@@ -70,8 +72,10 @@ def open(  # the public name
             raise
 
 
-class Engine:
-    """A durable program: a store, and the loop in it.  Made by `open`.  For one thread at a time."""
+class Engine(Door):
+    """A durable program: a store, and the loop in it.  Made by `open`.  For one thread at a time, but for what says
+    that it may be called from any.
+    """
 
     def __init__(self, store: Store, clock: Clock, hooks: AsyncGenHooks) -> None:
         loop = store.parts.get(LOOP_PART)
@@ -89,6 +93,7 @@ class Engine:
         self._held: deque[Any] = deque()
         self._answered: list[Step] = []
         self._broken = self._stop = self._refused = False
+        self._open_door()
         _open_engines.add(self)
 
     # -- what is in the store
@@ -164,6 +169,7 @@ class Engine:
         if not task.done():
             raise errors.EngineError(f"task {id!r} is not done: cancel it, and run the engine until it is")
         del self._loop.tasks[id]
+        self._loop.services.task_dropped(id)
         self._loop.unreported[:] = [entry for entry in self._loop.unreported if entry is not task]
 
     # -- running
@@ -257,6 +263,7 @@ class Engine:
         self._loop.close()
         self._steps.close()
         self._store.close()
+        self._close_door()
 
     def __enter__(self) -> Engine:
         return self
@@ -321,6 +328,7 @@ class Engine:
             return self._commit(note)
         self._answered.clear()
         self._refused = False
+        self._after_commit()
         return tid
 
     def _pause(self) -> None:
@@ -391,11 +399,13 @@ class Engine:
         if self._loop.is_running():
             raise errors.EngineError("the engine is running already; tasks await, they do not call engine.run()")
         with self._hooks.installed(), on_interrupt(self._interrupt):
+            before, self._runner = self._runner, threading.get_ident()
             self._loop.set_running(True)
             try:
                 yield
             finally:
                 self._loop.set_running(False)
+                self._runner = before
 
 
 @atexit.register

@@ -29,10 +29,12 @@ from collections.abc import Callable, Coroutine, Generator, Iterable
 from typing import Any, TypeVar
 
 from pstore._engine import debug
+from pstore._engine.byvalue import stay
 from pstore._engine.future import Future
 from pstore._engine.options import Options
 from pstore._engine.outbox import Outbox, Retry, Step
 from pstore._engine.refusing import RefusingLoop
+from pstore._engine.services import Services
 from pstore._engine.task import Task
 from pstore._engine.timers import Handle, TimerHandle, Timers
 from pstore.clock import Clock, SystemClock, Timeline
@@ -51,12 +53,30 @@ BATCH_CALLS = 10_000
 BATCH_SECONDS = 0.1
 
 
+class News(queue.SimpleQueue[Any]):
+    """What comes to the engine from other threads.
+
+    Attributes:
+        wake: called after each entry, in the thread that brought it: of a host that does not block to wait.
+    """
+
+    wake: Callable[[], object] | None = None
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Add an entry; from any thread and from signal handlers."""
+        super().put(item)
+        if self.wake is not None:
+            self.wake()
+
+
 class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's interface has
     """An event loop that is stored with the tasks that it runs.
 
     Attributes:
         tasks: by id: all tasks that are not done, and the done ones that were spawned under a name or failed.
         outbox: steps that are asked for.
+        services: what else tasks are served with: messages, letters, tags, schedules.
+        watcher: called with each task that ends; not stored.
         latest: the time when the last call was made, UTC seconds; time goes on from there after a restart.
         live_asyncgens: async generators that were begun and live; not stored as such.
         unreported: spawned tasks that failed and of which this process has told nobody; not stored.
@@ -64,7 +84,7 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         slow_callback_duration: in debug mode calls that take longer, in seconds, are logged; not stored.
     """
 
-    _STORED = ("tasks", "outbox", "_ready", "_timers", "_made", "_handler", "_eager", "latest")
+    _STORED = ("tasks", "outbox", "_ready", "_timers", "_made", "_handler", "_eager", "latest", "services")
 
     def __init__(self) -> None:
         self.tasks: dict[str, Task[Any]] = {}
@@ -88,8 +108,10 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         self.slow_callback_duration = 0.1
         self.unreported: list[Task[Any]] = []
         self.live_asyncgens: Iterable[Any] = ()
-        self.inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.fresh_steps: list[Step] = []
+        self.inbox: queue.SimpleQueue[Any] = News()
+        self.services = Services()  # of a store that was written before there was such a thing
+        self.watcher: Callable[[Task[Any]], object] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._STORED}
@@ -98,6 +120,7 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         self.__dict__.update(state)
 
     def __reduce__(self) -> tuple[Any, ...]:
+        stay("DurableLoop")
         return _new_loop, (), self.__getstate__()
 
     def __repr__(self) -> str:
@@ -109,6 +132,7 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         """Give the loop its clock, after it was made or loaded."""
         self._timeline = Timeline(clock, self.latest)
         self.unreported = [task for task in self.tasks.values() if task.spawned and task.failed]
+        self.services.attach(self.tasks)
 
     def run_batch(self, until: asyncio.Future[Any] | Future[Any] | None = None) -> bool:
         """Run what is ready, and what becomes ready by that, within bounds; tells whether anything ran.
@@ -232,6 +256,7 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         task: Task[Any] = Task(coro, loop=self, task_id=task_id, name=name, context=context, spawned=spawned)
         task.keep = given is not None
         self.tasks[task_id] = task
+        self.services.task_started(task)
         return task
 
     def task_ended(self, task: Task[Any]) -> None:
@@ -240,6 +265,9 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
             self.unreported.append(task)
         elif not task.keep:
             self.tasks.pop(task.id, None)
+        self.services.task_ended(task, self.latest, kept=task.id in self.tasks)
+        if self.watcher is not None:
+            self.watcher(task)
 
     def set_task_factory(self, factory: Any) -> None:
         """Choose whether tasks start eagerly: ``asyncio.eager_task_factory`` or None; others cannot be served."""
@@ -262,6 +290,8 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         if self._debug:
             self._check_call(handle, "call_soon")
         self._ready.append(handle)
+        if not self._running:  # called by the host: whoever waits for news has something to do
+            self.inbox.put(None)
         return handle
 
     def call_soon_threadsafe(

@@ -106,10 +106,11 @@ _MODULES = words("""
     pstore.clock pstore.errors
     pstore._engine.attempts pstore._engine.effects pstore._engine.future pstore._engine.limits pstore._engine.loop
     pstore._engine.options pstore._engine.outbox pstore._engine.task pstore._engine.timers
+    pstore._engine.awaitables pstore._engine.inbox pstore._engine.mail pstore._engine.services
 """)
 
-# of pstore: what opens databases, reads bytes or serves operators
-_CLOSED = words("pstore.testing pstore.tools pstore.__main__")
+# of pstore: what opens databases and connections, reads bytes or serves operators
+_CLOSED = words("pstore.client pstore.testing pstore.tools pstore.__main__")
 
 
 # modules whose classes in the table have harmless methods; the others' are made and held, but do more (Path.unlink)

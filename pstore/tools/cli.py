@@ -3,6 +3,7 @@
     pstore run URI SCRIPT [ARG ...]             run a script that calls asyncio.run, durably
     pstore demo | demo ping-pong | demo set     the demonstrations
     pstore ps URI | show URI TASK               look into a store; runs nothing, writes nothing
+    pstore send URI TASK MESSAGE                a message to a task of a program that runs
 
 Rules: what a user can get wrong is one line on stderr that begins with ``pstore: ``, and exit code 1, without a
 traceback; wrong arguments are argparse's, exit code 2; Ctrl-C is 130, a closed pipe 141.
@@ -20,7 +21,7 @@ from importlib import metadata
 from pathlib import Path
 
 from pstore.errors import CodeChanged, PstoreError
-from pstore.tools import listing, running
+from pstore.tools import listing, running, sending
 from pstore.tools.demo import DemoFailed, pingpong, sets, travel
 from pstore.tools.terminal import Terminal
 
@@ -36,6 +37,7 @@ examples:
   pstore demo set                  where replaying a history gives wrong values, and this does not
   pstore ps orders.fs              the tasks of a store, and where each stands
   pstore show orders.fs order-17   the stack of one task, with source lines and locals
+  pstore send orders.fs order-17 '{"approved": true}'    a message to a task of the program that uses the store
 
 ps and show open the store read-only, also while a program is using it.  The modules of the program must
 be importable: they are looked for in the current folder, beside the store and on PYTHONPATH.
@@ -43,6 +45,8 @@ be importable: they are looked for in the current folder, beside the store and o
 _RUN = """Run a script with asyncio.run() durable: the state of what it runs is in the store.  Kill it, run the same
 again: what was suspended goes on.  Code outside of asyncio.run() runs each time."""
 _PS = "List the tasks: id, state, age (how long it stands there), where, what it waits for, and the line of source."
+_SEND = """Send a message to a task of a program that runs, and has called engine.listen().  Ends when the message is
+durable there: exit code 0, and nothing is printed, but "known" if it came before under the same id."""
 _URI = "the store: path of a file"
 
 
@@ -94,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands.add_parser("run", help="run a script that calls asyncio.run, durably", description=_RUN))
     _add_demos(commands.add_parser("demo", help="see programs killed and resumed", description=travel.SUMMARY))
     _add_ps(commands.add_parser("ps", help="list the tasks of a store", description=_PS))
+    _add_send(commands.add_parser("send", help="send a message to a program that runs", description=_SEND))
     _add_show(commands.add_parser("show", help="show the stack of a task", description="Show the stack of a task."))
     return parser
 
@@ -135,6 +140,15 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("uri", metavar="URI", help=_URI)
     parser.add_argument("task", metavar="TASK", help="id of the task, as `pstore ps` shows it")
     parser.set_defaults(command=lambda asked: listing.show(Terminal(), asked.uri, asked.task))
+
+
+def _add_send(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("uri", metavar="URI", help=f"{_URI}, or of the socket at which its program listens")
+    parser.add_argument("task", metavar="TASK", help="id of the task, or name of an inbox in the root")
+    parser.add_argument("message", metavar="MESSAGE", help="JSON; - for standard input")
+    parser.add_argument("--id", metavar="ID", help="a message that comes again under the same id is dropped")
+    parser.add_argument("--timeout", type=float, default=30.0, metavar="S", help="seconds to wait (default: 30)")
+    parser.set_defaults(command=sending.send)
 
 
 def _number(text: str) -> int:

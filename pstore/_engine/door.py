@@ -1,0 +1,246 @@
+"""`Door`: what the host of a program asks of it, from any thread: the half of `Engine` that faces outwards.
+
+    receipt = engine.send("order-17", {"approved": True}, id="msg-1")
+    receipt.result()            # in a thread
+    await receipt               # in a coroutine of the host
+
+Rules:
+
+- What is asked is done in the thread that runs the engine, between two calls of the program.
+- Nothing leaves before the commit that contains its cause is down (invariant I5): an acknowledgement, a result and an
+  error wait for it.
+- What passes is copied (`byvalue`).
+- An engine that is closed answers all that is open with EngineClosed: what was not acknowledged may be lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+import os
+import threading
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pstore._engine.byvalue import copied, packed, unpacked
+from pstore._engine.inbox import Inbox
+from pstore._engine.listening import Listener
+from pstore._engine.loop import DurableLoop
+from pstore._engine.task import Task
+from pstore._engine.timers import Handle
+from pstore.client import socket_beside
+from pstore.errors import CaptureError, EngineClosed, EngineError, NotInEngine, TaskCancelled, UnknownTask
+
+if TYPE_CHECKING:
+    from pstore._store.store import Store
+
+__all__ = ["Door", "Receipt"]
+
+T = TypeVar("T")
+
+
+class Receipt(concurrent.futures.Future[T]):
+    """What the engine owes its host: ``.result()`` in a thread, ``await`` in a coroutine of the host.
+
+    It is done when what it tells of is durable.  To cancel it takes nothing back.
+    """
+
+    def __await__(self) -> Generator[Any, None, T]:
+        loop = asyncio.get_running_loop()
+        if isinstance(loop, DurableLoop):
+            raise NotInEngine(
+                "what an engine owes its host was awaited in a task; tasks use pstore.send and await tasks"
+            )
+        return asyncio.wrap_future(self, loop=loop).__await__()
+
+    def settle(self, value: Any, error: BaseException | None) -> None:
+        """Make it done, unless it was cancelled."""
+        if not self.set_running_or_notify_cancel():
+            return
+        if error is None:
+            self.set_result(value)
+        else:
+            self.set_exception(error)
+
+
+class Door:
+    """The outward half of `Engine`."""
+
+    _loop: DurableLoop
+    _store: Store
+    _refused: bool
+
+    def _check_open(self) -> None:
+        raise NotImplementedError
+
+    def _open_door(self) -> None:
+        self._open: set[Receipt[Any]] = set()
+        # What is to leave with the next commit.
+        self._leaving: list[tuple[Receipt[Any], Any, BaseException | None]] = []
+        self._watched: dict[int, tuple[Task[Any], list[Receipt[Any]]]] = {}
+        # The thread that runs the engine; None: nobody does.
+        self._runner: int | None = None
+        self._listeners: list[Listener] = []
+        self._loop.watcher = self._task_ended
+
+    def _close_door(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        left, self._open = self._open, set()
+        for receipt in left:
+            name = self._store.name
+            receipt.settle(None, EngineClosed(f"{name}: the engine was closed before this was known to be committed"))
+
+    # -- messages
+
+    def send(self, to: Task[Any] | Inbox | str, message: Any, *, id: str | None = None) -> Receipt[bool]:
+        """Send a message to a task or an inbox, from any thread.
+
+        Args:
+            to: a task, the id of one, an `Inbox`, or the name under which `root` has an inbox.
+            message: what is sent: a copy of it.
+            id: a message that comes again under the same id is dropped, for as long as the inbox remembers it.
+
+        Returns:
+            A receipt, which is done when the message is durable; its result: whether the message is new.  A message
+            that is durable is received once.  One that was not acknowledged may be sent again under its id.
+
+        Raises:
+            UnsupportedValue: the message cannot be stored, or refers to what belongs to the program.
+            UnknownTask, TaskDone (by the receipt): nobody can receive it.
+        """
+        self._check_open()
+        return self._ask(self._deliver, to, packed(message), id)
+
+    def _deliver(self, to: Any, message: bytes, id: str | None) -> bool:
+        return self._loop.services.mail.deliver(self._loop, to, unpacked(message), id, self._store.root)
+
+    def listen(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Let other processes of this user send messages: see `pstore.client.send` and ``pstore send``.
+
+        Args:
+            path: where the Unix domain socket is made; None: beside the file of the store, its name and ``.sock``.
+
+        Returns:
+            The path.  The socket is gone when the engine is closed.
+
+        Raises:
+            EngineError: there is no file that it could be beside; somebody listens there; the path is too long.
+        """
+        self._check_open()
+        if path is None:
+            if not os.path.isfile(self._store.name):
+                raise EngineError(
+                    f"{self._store.name}: is no file that a socket could be beside; say engine.listen(path)"
+                )
+            path = socket_beside(self._store.name)
+        listener = Listener(os.fspath(path), self.send)
+        self._listeners.append(listener)
+        return listener.path
+
+    # -- results
+
+    def future(self, task: Task[T] | str) -> Receipt[T]:
+        """Give a receipt for the result of a task: ``await engine.future(task)``; an id will do.
+
+        Its result is a copy; its exception is what the task failed with, or TaskCancelled.  A failure that is waited
+        for counts as reported.
+
+        Raises (by the receipt):
+            UnknownTask: there is no task of that id.
+        """
+        self._check_open()
+        receipt: Receipt[T] = Receipt()
+        self._open.add(receipt)
+        if self._is_mine():
+            self._watch(receipt, task)
+        else:
+            self._enter(self._watch, receipt, task)
+        return receipt
+
+    wait = future
+
+    def _watch(self, receipt: Receipt[Any], asked: Task[Any] | str) -> None:
+        task = self._loop.tasks.get(asked) if isinstance(asked, str) else asked
+        if task is None:
+            self._settle(receipt, None, UnknownTask(str(asked), tuple(self._loop.tasks)))
+        elif task.get_loop() is not self._loop:
+            self._settle(receipt, None, EngineError(f"{task!r} does not belong to this engine"))
+        elif not task.done():
+            self._watched.setdefault(id(task), (task, []))[1].append(receipt)
+        elif self._loop.is_running() or self._refused:
+            self._leaving.append((receipt, *_outcome(task)))
+        else:  # what is done was committed by the turn that made it so
+            self._settle(receipt, *_outcome(task))
+
+    def _task_ended(self, task: Task[Any]) -> None:
+        _, receipts = self._watched.pop(id(task), (task, []))
+        for receipt in receipts:
+            self._leaving.append((receipt, *_outcome(task)))
+
+    # -- anything else
+
+    def call(self, fn: Callable[..., T], *args: Any) -> Receipt[T]:
+        """Have ``fn(*args)`` called in the thread that runs the engine, between two calls of the program.
+
+        For what only that thread may do: to spawn a task, to look at `root`.  The receipt is done, with a copy of the
+        result, when what it did is durable.
+        """
+        self._check_open()
+        return self._ask(_copied_result, fn, args)
+
+    def _ask(self, fn: Callable[..., Any], *args: Any) -> Receipt[Any]:
+        receipt: Receipt[Any] = Receipt()
+        self._open.add(receipt)
+        self._enter(self._answer, receipt, fn, args)
+        return receipt
+
+    def _enter(self, fn: Callable[..., object], *args: Any) -> None:
+        """Have a call made by the engine; not stored."""
+        self._loop.inbox.put(Handle(fn, args, self._loop, contextvars.Context()))
+
+    def _answer(self, receipt: Receipt[Any], fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        try:
+            self._leaving.append((receipt, fn(*args), None))
+        except Exception as error:  # whatever it is belongs to whoever asked
+            self._leaving.append((receipt, None, error))
+
+    def _look(self, fn: Callable[..., T], *args: Any) -> T:
+        """Give ``fn(*args)``, which only looks: now if this is the thread that runs the engine, or if nobody does."""
+        self._check_open()
+        return fn(*args) if self._is_mine() else self._ask(fn, *args).result()
+
+    def _is_mine(self) -> bool:
+        return self._runner in (None, threading.get_ident())
+
+    # -- leaving
+
+    def _after_commit(self) -> None:
+        """Let out what waited for the commit that is down."""
+        leaving, self._leaving = self._leaving, []
+        for receipt, value, error in leaving:
+            self._settle(receipt, value, error)
+
+    def _settle(self, receipt: Receipt[Any], value: Any, error: BaseException | None) -> None:
+        self._open.discard(receipt)
+        receipt.settle(value, error)
+
+
+def _copied_result(fn: Callable[..., T], args: tuple[Any, ...]) -> T:
+    return copied(fn(*args))
+
+
+def _outcome(task: Task[Any]) -> tuple[Any, BaseException | None]:
+    """Give a copy of the result, or of the exception; whoever gets it has looked."""
+    if task.cancelled():
+        return None, TaskCancelled(task.id)
+    task._log_traceback = False
+    error = task._exception
+    try:
+        return (copied(task._result), None) if error is None else (None, copied(error))
+    except CaptureError as refused:
+        how = "its result" if error is None else f"it failed with {error!r}, which"
+        refusal = EngineError(f"task {task.id!r} is done; {how} cannot be copied for the host: {refused}")
+        refusal.__cause__ = refused
+        return None, refusal

@@ -1,0 +1,75 @@
+"""`send`, `receive`, `inbox`: what tasks call beside steps; the rest of what a task has and asyncio has no word for.
+
+Rules: these are synchronous, and so part of the commit of the step that calls them, or give a plain awaitable object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pstore._engine.inbox import Inbox, Receive
+from pstore._engine.loop import DurableLoop, running_loop
+from pstore._engine.task import Task
+from pstore.errors import NotInEngine
+
+__all__ = ["inbox", "receive", "send"]
+
+
+def send(to: Task[Any] | asyncio.Task[Any] | Inbox | str, message: Any, *, id: str | None = None) -> bool:
+    """Send a message to a task or an inbox of this program; it is part of the same commit as what the caller does.
+
+    The message is not copied: sender and receiver share it, as with an `asyncio.Queue`.
+
+    Args:
+        to: a task, the id of one, or an `Inbox`.
+        message: anything that can be stored.
+        id: a message that comes again under the same id is dropped, for as long as the inbox remembers it.
+
+    Returns:
+        Whether it is new there.
+
+    Raises:
+        UnknownTask, TaskDone: nobody can receive it.
+        NotInEngine: called outside a task; `Engine.send` is for the host.
+    """
+    loop = running_loop("pstore.send()")
+    return loop.services.mail.deliver(loop, to, message, id)
+
+
+def receive(timeout: float | None = None) -> Receive:
+    """Take the oldest message that was sent to this task: ``message = await pstore.receive()``.
+
+    The inbox is that of the task in which this is called, also where another task is made to await it.
+
+    Args:
+        timeout: seconds to wait for it; 0: not at all; None: as long as it takes.
+
+    Raises:
+        NotInEngine: called outside a task.
+        TimeoutError (at the await): none came in that time.
+    """
+    return _inbox("pstore.receive()").receive(timeout)
+
+
+def inbox() -> Inbox:
+    """Give the inbox of this task, for instance to hand it to others: ``async for message in pstore.inbox()``.
+
+    Raises:
+        NotInEngine: called outside a task.
+    """
+    return _inbox("pstore.inbox()")
+
+
+def _inbox(asked_for: str) -> Inbox:
+    loop, task = _caller(asked_for)
+    return loop.services.mail.of(task)
+
+
+def _caller(asked_for: str) -> tuple[DurableLoop, Task[Any]]:
+    """Give the loop and the task that is running."""
+    loop = running_loop(asked_for)
+    task: Any = asyncio.current_task(loop)
+    if task is None:
+        raise NotInEngine(f"{asked_for} was called in a callback of the loop; call it in a task")
+    return loop, task

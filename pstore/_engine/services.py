@@ -1,0 +1,46 @@
+"""`Services`: what a loop has for its tasks beside scheduling and steps; part of the graph.
+
+Rule: a store that was written before a service was there has it, empty, when it is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pstore._engine.mail import Mail
+
+if TYPE_CHECKING:
+    from pstore._engine.task import Task
+
+__all__ = ["Services"]
+
+
+class Services:
+    """The services of one loop.
+
+    Attributes:
+        mail: the inboxes of tasks.
+    """
+
+    def __init__(self) -> None:
+        self.mail = Mail()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__()  # type: ignore[misc]  # what the store does not have yet
+        self.__dict__.update(state)
+
+    def attach(self, tasks: Mapping[str, Task[Any]]) -> None:
+        """Begin to serve the tasks of a loop that was made or loaded."""
+
+    def task_started(self, task: Task[Any]) -> None:
+        """Take note of a task that was made."""
+
+    def task_ended(self, task: Task[Any], moment: float, *, kept: bool) -> None:
+        """Take note of a task that is done; `kept`: it can still be found by its id."""
+        if not kept:
+            self.task_dropped(task.id)
+
+    def task_dropped(self, task_id: str) -> None:
+        """Let go of what belongs to a task that cannot be found by its id any more."""
+        self.mail.drop(task_id)
