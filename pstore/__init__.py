@@ -8,6 +8,7 @@ from pstore._engine.engine import Engine, open  # pstore.open, as gzip.open
 from pstore._engine.limits import Limiter
 from pstore import client
 from pstore._engine.in_tasks import inbox, receive, send
+from pstore._engine.in_tasks import committed, inbox, receive, send
 from pstore._engine.inbox import Inbox
 from pstore._engine.outbox import Retry
 from pstore._frames import abandon
@@ -29,6 +30,7 @@ __all__ = [
     "abandon",
     "attach",
     "client",
+    "committed",
     "dumps",
     "ephemeral",
     "heartbeat",

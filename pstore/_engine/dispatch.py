@@ -31,11 +31,15 @@ THREADS = Limiter("pstore: threads", concurrency=32)
 
 
 class Dispatcher:
-    """Starts the steps of a loop, and takes in what they give."""
+    """Starts the steps of a loop, and takes in what they give.
+
+    Attributes:
+        host: where attempts run.
+    """
 
     def __init__(self, loop: DurableLoop, clock: Clock) -> None:
         self._loop, self._clock = loop, clock
-        self._host = Host(loop.inbox)
+        self.host = Host(loop.inbox)
         self._lines: dict[str | None, Line] = {None: Line(Limits(THREADS))}
         self._chosen: list[tuple[Step, Line | None]] = []
         self._running: dict[str, Attempt] = {}
@@ -73,7 +77,7 @@ class Dispatcher:
         pending = self._loop.outbox.pending
         for attempt in [attempt for key, attempt in self._running.items() if pending.get(key) is not attempt.step]:
             self._forget(attempt)
-            self._host.give_up(attempt)
+            self.host.give_up(attempt)
         chosen, self._chosen = self._chosen, []
         for step, line in chosen:
             if pending.get(step.key) is step:
@@ -109,7 +113,7 @@ class Dispatcher:
 
     def _start(self, step: Step, line: Line | None) -> None:
         attempt = self._running[step.key] = Attempt(step, line, self._clock, self._loop.inbox)
-        self._host.start(attempt)
+        self.host.start(attempt)
 
     def _forget(self, attempt: Attempt) -> None:
         del self._running[attempt.step.key]
@@ -119,6 +123,12 @@ class Dispatcher:
         if attempt.line is not None:
             attempt.line.release(attempt.step)
             attempt.line = None
+
+    def lost(self, attempt: Attempt) -> None:
+        """Begin the step of an attempt again, with the next commit, as the attempt was ended from elsewhere."""
+        if self._runs(attempt):
+            self._forget(attempt)
+            self._loop.fresh_steps.append(attempt.step)
 
     def take(self, news: News) -> list[Step] | None:
         """Take in what an attempt tells; gives the steps that it answers, None if nothing is to be committed."""
@@ -152,7 +162,7 @@ class Dispatcher:
             error = attempt.overdue() if self._runs(attempt) else None
             if error is not None:
                 self._loop.inbox.put(Answer(attempt, None, error))
-                self._host.give_up(attempt)
+                self.host.give_up(attempt)
             elif self._runs(attempt):  # there were heartbeats
                 self._watch(attempt)
         now = self._loop.time()
@@ -180,4 +190,4 @@ class Dispatcher:
         """Let go of everything; what runs is told that nobody wants its result."""
         for attempt in self._running.values():
             attempt.given_up.set()
-        self._host.close()
+        self.host.close()

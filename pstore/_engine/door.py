@@ -221,6 +221,7 @@ class Door:
         leaving, self._leaving = self._leaving, []
         for receipt, value, error in leaving:
             self._settle(receipt, value, error)
+        self._loop.services.committed()
 
     def _settle(self, receipt: Receipt[Any], value: Any, error: BaseException | None) -> None:
         self._open.discard(receipt)

@@ -33,6 +33,7 @@ from pstore._engine.future import Future
 from pstore._engine.guards import AsyncGenHooks, on_interrupt, refuse_results, report_failures
 from pstore._engine.loop import DurableLoop
 from pstore._engine.outbox import Step
+from pstore._engine.serving import Served
 from pstore._engine.stack import where
 from pstore._engine.task import Task
 from pstore._frames import abandon
@@ -92,7 +93,8 @@ class Engine(Door):
         self._steps = Dispatcher(loop, clock)
         self._held: deque[Any] = deque()
         self._answered: list[Step] = []
-        self._broken = self._stop = self._refused = False
+        self._broken = self._stop = self._refused = self._begins = False
+        self._served: Served | None = None
         self._open_door()
         _open_engines.add(self)
 
@@ -201,31 +203,40 @@ class Engine(Door):
         self._check_usable()
         if until is not None and until.get_loop() is not self._loop:
             raise errors.EngineError(f"{until!r} does not belong to this engine")
+        self._check_not_hosted("engine.run()")
         self._stop = False
         with self._running():
             if not self._refused:
                 self._commit_and_start()
             while self._refused or not self._is_over(until):
-                self._take_news()
-                # After a refused commit tasks go first: one of them may be about to let go of what was refused.
-                if self._run_batch(until) or self._refused:
-                    if until is not None and until.done():
-                        until._log_traceback = False  # about to be seen by the caller; this is to be committed too
-                    self._commit_and_start()
-                self._raise_if_interrupted()
-                report_failures(self._loop, until)
+                self._turn(until)
                 if not self._has_work() and not self._is_over(until):
                     if not self._can_go_on(forever):
                         return self._stalled(until)
-                    self._pause()
+                    self._pause(self._wait_for_news)
         if until is None:
             return self._waiting()
         if not until.done():
             raise errors.EngineStopped(f"engine.stop() was called before {until!r} was done")
         return until.result()
 
+    async def serve(self) -> None:
+        """Run the program inside the running asyncio loop of a host, such as a web application, until `stop`.
+
+        Coroutines of the host may use the engine, its root and its tasks as they do outside of `run`: the program
+        moves only while the host's loop makes its turns.  What they want to know to be durable they await:
+        ``await engine.send(...)``, ``await engine.wait(task)``.  Steps that are coroutine functions run on the host's
+        loop.  To cancel this ends it after a turn, with everything committed.
+
+        Raises: see `run`.
+        """
+        self._check_usable()
+        if self._loop.is_running() or self._served is not None:
+            raise errors.EngineError("the engine is running already; one engine.serve() is enough")
+        await Served(self).run()
+
     def stop(self) -> None:
-        """Make the `run` that is running end soon.  From any thread, from tasks and from signal handlers."""
+        """Make the `run` or `serve` that is running end soon.  From any thread, from tasks and from signal handlers."""
         self._stop = True
         self._loop.inbox.put(None)
 
@@ -259,6 +270,8 @@ class Engine(Door):
             return
         if self._loop.is_running():
             raise errors.EngineError("engine.close() was called while it runs; call engine.stop(), then close it")
+        if self._served is not None:
+            raise errors.EngineError("engine.close() was called while engine.serve() runs; call engine.stop() first")
         _open_engines.discard(self)
         self._loop.close()
         self._steps.close()
@@ -281,6 +294,27 @@ class Engine(Door):
         )
 
     # -- one turn of the loop
+
+    def _turn(self, until: Future[Any] | asyncio.Future[Any] | None) -> None:
+        self._take_news()
+        # After a refused commit tasks go first: one of them may be about to let go of what was refused.
+        if self._run_batch(until) or self._refused:
+            if until is not None and until.done():
+                until._log_traceback = False  # about to be seen by the caller; this is to be committed too
+            self._commit_and_start()
+        self._raise_if_interrupted()
+        report_failures(self._loop, until)
+
+    def _hosted_turn(self) -> bool | None:
+        """Make one turn for a host that does not block; tells whether there is more to do now, None: `stop` ends it."""
+        self._check_usable()
+        with self._running():
+            if self._begins:
+                self._begins = False
+                if not self._refused:
+                    self._commit_and_start()
+            self._turn(None)
+        return None if self._stop else self._refused or self._has_work()
 
     def _run_batch(self, until: Future[Any] | asyncio.Future[Any] | None) -> bool:
         try:
@@ -331,11 +365,11 @@ class Engine(Door):
         self._after_commit()
         return tid
 
-    def _pause(self) -> None:
+    def _pause(self, wait: Callable[[float | None], bool]) -> None:
         deadline = self._next_deadline()
         if deadline is not None and self._loop.time() > self._clock.now():  # the clock was set back
             deadline = self._clock.now() + self._loop.until(deadline)
-        self._clock.pause(deadline, self._wait_for_news, busy=self._steps.is_busy)
+        self._clock.pause(deadline, wait, busy=self._steps.is_busy)
 
     def _wait_for_news(self, timeout: float | None) -> bool:
         """Hold the next of the inbox; wait for it at most `timeout` seconds, None: without limit."""
@@ -383,6 +417,13 @@ class Engine(Door):
                 "committed; the last commit is intact: close the engine and open the store again"
             )
 
+    def _check_not_hosted(self, call: str) -> None:
+        if self._served is not None:
+            raise errors.EngineError(f"{call} was called while engine.serve() runs; call engine.stop() first")
+        host = asyncio._get_running_loop()
+        if host is not None and not self._loop.is_running():
+            raise errors.EngineError(f"{call} would block the event loop that is running here; await engine.serve()")
+
     def _raise_if_interrupted(self) -> None:
         if self._loop.interrupted:
             self._loop.interrupted = False
@@ -398,6 +439,7 @@ class Engine(Door):
     def _running(self) -> Iterator[None]:
         if self._loop.is_running():
             raise errors.EngineError("the engine is running already; tasks await, they do not call engine.run()")
+        host = asyncio._get_running_loop()
         with self._hooks.installed(), on_interrupt(self._interrupt):
             before, self._runner = self._runner, threading.get_ident()
             self._loop.set_running(True)
@@ -406,12 +448,24 @@ class Engine(Door):
             finally:
                 self._loop.set_running(False)
                 self._runner = before
+                asyncio._set_running_loop(host)
+
+    @contextmanager
+    def _served_by(self, served: Served) -> Iterator[None]:
+        self._check_usable()
+        self._served, self._stop, self._begins = served, False, True
+        self._runner = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._served = self._runner = None
 
 
 @atexit.register
 def _close_all() -> None:
     """Close what is open when the interpreter ends, so that its shutdown runs nothing of the tasks."""
     for engine in list(_open_engines):
+        engine._served = None  # by a loop that does not run any more
         if engine._loop.is_running():  # in another thread, which will never get to its end
             abandon(engine._store.root, engine._store.parts)
         else:

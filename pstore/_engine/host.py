@@ -16,7 +16,8 @@ import inspect
 import queue
 import threading
 import types
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pstore._engine.attempts import Answer, Attempt, Moved, call_in
@@ -24,7 +25,7 @@ from pstore._engine.effects import StepFunction
 from pstore._engine.threads import Threads
 from pstore.errors import StepFailed
 
-__all__ = ["Host", "is_coroutine_function"]
+__all__ = ["AsyncHost", "Host", "is_coroutine_function"]
 
 
 class Host:
@@ -33,7 +34,7 @@ class Host:
     def __init__(self, inbox: queue.SimpleQueue[Any]) -> None:
         self._inbox = inbox
         self._threads = Threads()
-        self._async = _AsyncHost(self._post)
+        self._async = AsyncHost(self.post)
         self._closed = False
 
     def start(self, attempt: Attempt) -> None:
@@ -46,12 +47,21 @@ class Host:
         try:
             self._threads.call(functools.partial(self._run, attempt, call, context))
         except RuntimeError as error:  # no more threads
-            self._post(attempt, None, error)
+            self.post(attempt, None, error)
 
     def give_up(self, attempt: Attempt) -> None:
         """Tell an attempt that its result is not wanted; cancel it if it is a coroutine."""
         attempt.given_up.set()
         self._async.cancel(attempt)
+
+    @contextmanager
+    def coroutines_by(self, steps: AsyncHost) -> Iterator[None]:
+        """Have coroutine functions run elsewhere for a while."""
+        before, self._async = self._async, steps
+        try:
+            yield
+        finally:
+            self._async = before
 
     def close(self) -> None:
         """Let go of everything; answers that are still to come are dropped."""
@@ -65,15 +75,16 @@ class Host:
         try:
             value = context.run(call_in, attempt, call)
         except BaseException as error:  # whatever it is belongs to the task, not to this thread
-            self._post(attempt, None, error)
+            self.post(attempt, None, error)
             return
         if inspect.isawaitable(value):  # a plain function, such as a lambda, that called a coroutine function
             self._inbox.put(Moved(attempt))
             self._async.start(attempt, functools.partial(_itself, value), context)
         else:
-            self._post(attempt, value, None)
+            self.post(attempt, value, None)
 
-    def _post(self, attempt: Attempt, value: Any, error: BaseException | None) -> None:
+    def post(self, attempt: Attempt, value: Any, error: BaseException | None) -> None:
+        """Take in what an attempt gave; from any thread."""
         if self._closed or attempt.given_up.is_set():
             return
         if isinstance(error, StopIteration | asyncio.CancelledError) or not isinstance(error, Exception | None):
@@ -83,7 +94,7 @@ class Host:
         self._inbox.put(Answer(attempt, value, error))
 
 
-class _AsyncHost:
+class AsyncHost:
     """An event loop in a daemon thread, started when first needed."""
 
     def __init__(self, post: Callable[[Attempt, Any, BaseException | None], None]) -> None:
@@ -131,12 +142,15 @@ class _AsyncHost:
         try:
             value = await call()
         except BaseException as error:  # goes to the task that asked; this loop serves the others
-            self._post(attempt, None, error)
+            self._failed(attempt, error)
         else:
             self._post(attempt, value, None)
         finally:
             del self._tasks[attempt]
             self._end_if_idle()
+
+    def _failed(self, attempt: Attempt, error: BaseException) -> None:
+        self._post(attempt, None, error)
 
     def _close(self) -> None:
         self._closing = True

@@ -1,4 +1,4 @@
-"""`send`, `receive`, `inbox`: what tasks call beside steps; the rest of what a task has and asyncio has no word for.
+"""`send`, `receive`, `inbox`, `committed`: what tasks call beside steps; the rest of what a task has and asyncio has no word for.
 
 Rules: these are synchronous, and so part of the commit of the step that calls them, or give a plain awaitable object.
 """
@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from pstore._engine.awaitables import OnFuture
+from pstore._engine.future import Future
 from pstore._engine.inbox import Inbox, Receive
 from pstore._engine.loop import DurableLoop, running_loop
 from pstore._engine.task import Task
 from pstore.errors import NotInEngine
 
-__all__ = ["inbox", "receive", "send"]
+__all__ = ["Committed", "committed", "inbox", "receive", "send"]
 
 
 def send(to: Task[Any] | asyncio.Task[Any] | Inbox | str, message: Any, *, id: str | None = None) -> bool:
@@ -59,6 +61,25 @@ def inbox() -> Inbox:
         NotInEngine: called outside a task.
     """
     return _inbox("pstore.inbox()")
+
+
+class Committed(OnFuture[None]):
+    """Awaits the next commit."""
+
+    def _ask(self) -> Future[None]:
+        loop = running_loop("pstore.committed()")
+        future: Future[None] = loop.create_future()
+        loop.services.committing.append(future)
+        return future
+
+
+def committed() -> Committed:
+    """Wait until all that was done before is durable: ``await pstore.committed()``.
+
+    Steps, letters and acknowledgements wait for that by themselves.  This is for what the task itself shows outside,
+    by whatever other way.
+    """
+    return Committed()
 
 
 def _inbox(asked_for: str) -> Inbox:

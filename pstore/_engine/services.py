@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pstore._engine.future import Future
 from pstore._engine.mail import Mail
 
 if TYPE_CHECKING:
@@ -21,10 +22,12 @@ class Services:
 
     Attributes:
         mail: the inboxes of tasks.
+        committing: futures of those that wait for the next commit.
     """
 
     def __init__(self) -> None:
         self.mail = Mail()
+        self.committing: list[Future[None]] = []
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__()  # type: ignore[misc]  # what the store does not have yet
@@ -32,6 +35,17 @@ class Services:
 
     def attach(self, tasks: Mapping[str, Task[Any]]) -> None:
         """Begin to serve the tasks of a loop that was made or loaded."""
+
+    def committed(self) -> None:
+        """Let those go on that waited for a commit: it is down.
+
+        What this does is in the commit after that; who is killed between them waits, and is let go, again.
+        """
+        if self.committing:
+            waiting, self.committing = self.committing, []
+            for future in waiting:
+                if not future.done():
+                    future.set_result(None)
 
     def task_started(self, task: Task[Any]) -> None:
         """Take note of a task that was made."""
