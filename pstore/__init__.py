@@ -9,6 +9,7 @@ from pstore._engine.limits import Limiter
 from pstore import client
 from pstore._engine.in_tasks import inbox, receive, send
 from pstore._engine.in_tasks import committed, inbox, receive, send
+from pstore._engine.in_tasks import committed, inbox, post, receive, send
 from pstore._engine.inbox import Inbox
 from pstore._engine.outbox import Retry
 from pstore._frames import abandon
@@ -41,6 +42,7 @@ __all__ = [
     "now",
     "open",
     "persist",
+    "post",
     "receive",
     "send",
     "step",

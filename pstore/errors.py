@@ -26,6 +26,8 @@ The tree answers whose fault it is and whether trying again can help:
         StepFailed, StepResultRefused, StepKeyInUse, UnknownLimiter
         StepTimeout           also a TimeoutError
         StepFailed, StepResultRefused, TaskDone, TaskCancelled, NotAcknowledged
+        StepFailed, StepResultRefused, TaskDone, TaskCancelled, NotAcknowledged,
+        NobodyDelivers
       PstoreBug             an invariant of pstore broke: please report it
 
 Beside the tree: ModuleStateWarning, a UserWarning.
@@ -54,6 +56,7 @@ __all__ = [
     "NoCurrentStore",
     "NoHistory",
     "NoSuchState",
+    "NobodyDelivers",
     "NotAStore",
     "NotAcknowledged",
     "NotAllowed",
@@ -645,6 +648,22 @@ class NotAcknowledged(EngineError):
 
     def __str__(self) -> str:
         return f"{self.path}: the message was not acknowledged: {self.reason}"
+
+
+class NobodyDelivers(EngineError):
+    """A letter is to go to a name to which this process does not deliver; it waits.
+
+    Attributes:
+        destination: the name.
+    """
+
+    def __init__(self, destination: str) -> None:
+        super().__init__(destination)
+        self.destination = destination
+
+    def __str__(self) -> str:
+        name = repr(self.destination)
+        return f"nobody delivers to {name}; call engine.deliver({name}, fn) before engine.run()"
 
 
 class PstoreBug(PstoreError):

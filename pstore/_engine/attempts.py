@@ -16,6 +16,7 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pstore._engine.keys import current_key
 from pstore._engine.options import NONE
 from pstore._store import graph
 from pstore.clock import Clock
@@ -166,7 +167,8 @@ def step_key() -> str:
     Raises:
         NotInEngine: called outside a step.
     """
-    return _running("pstore.step_key()").step.key
+    own = _running("pstore.step_key()").step.key
+    return current_key.get(own)  # of a letter, if this delivers one
 
 
 def step_cancelled(wait: float = 0.0) -> bool:

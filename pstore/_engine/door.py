@@ -24,9 +24,11 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pstore._engine.byvalue import copied, packed, unpacked
+from pstore._engine.deliveries import DeadLetters, register, unregister
 from pstore._engine.inbox import Inbox
 from pstore._engine.listening import Listener
 from pstore._engine.loop import DurableLoop
+from pstore._engine.outbox import Retry
 from pstore._engine.task import Task
 from pstore._engine.timers import Handle
 from pstore.client import socket_beside
@@ -87,6 +89,7 @@ class Door:
     def _close_door(self) -> None:
         for listener in self._listeners:
             listener.close()
+        unregister(self._loop.outbox.store_id)
         left, self._open = self._open, set()
         for receipt in left:
             name = self._store.name
@@ -178,6 +181,29 @@ class Door:
         _, receipts = self._watched.pop(id(task), (task, []))
         for receipt in receipts:
             self._leaving.append((receipt, *_outcome(task)))
+
+    # -- letters
+
+    def deliver(self, name: str, fn: Callable[[Any], Any], *, retry: Retry | None = None) -> None:
+        """Deliver what tasks post to a name, in this process: ``fn(payload)`` is called for each letter, in order.
+
+        What was posted to a name to which nobody delivers waits.  From any thread; call it before `run`.
+
+        Args:
+            name: of the destination.
+            fn: a function, called in a thread, or a coroutine function; it may be bound to a client or a connection,
+                as it is not stored.
+            retry: when a letter is tried again; None: for some ten minutes.
+        """
+        self._check_open()
+        register(self._loop.outbox.store_id, name, fn, retry)
+        self._enter(self._loop.services.deliveries.start, self._loop, name)
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """The letters that could not be delivered; they can be posted again."""
+        self._check_open()
+        return DeadLetters(self._loop)
 
     # -- anything else
 

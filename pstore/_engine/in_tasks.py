@@ -1,4 +1,4 @@
-"""`send`, `receive`, `inbox`, `committed`: what tasks call beside steps; the rest of what a task has and asyncio has no word for.
+"""What tasks call beside steps: `send`, `receive`, `inbox`, `post`, `committed`.
 
 Rules: these are synchronous, and so part of the commit of the step that calls them, or give a plain awaitable object.
 """
@@ -6,16 +6,18 @@ Rules: these are synchronous, and so part of the commit of the step that calls t
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from pstore._engine.awaitables import OnFuture
 from pstore._engine.future import Future
 from pstore._engine.inbox import Inbox, Receive
 from pstore._engine.loop import DurableLoop, running_loop
+from pstore._engine.outbox import Retry
 from pstore._engine.task import Task
 from pstore.errors import NotInEngine
 
-__all__ = ["Committed", "committed", "inbox", "receive", "send"]
+__all__ = ["Committed", "committed", "inbox", "post", "receive", "send"]
 
 
 def send(to: Task[Any] | asyncio.Task[Any] | Inbox | str, message: Any, *, id: str | None = None) -> bool:
@@ -61,6 +63,30 @@ def inbox() -> Inbox:
         NotInEngine: called outside a task.
     """
     return _inbox("pstore.inbox()")
+
+
+def post(to: str | Callable[[Any], Any], payload: Any, *, id: str | None = None, retry: Retry | None = None) -> str:
+    """Post a letter to the world outside; it leaves after the commit of the step that posts it.
+
+    Letters to one destination are delivered one after the other, in the order in which they were posted; each at least
+    once, under its id.  One that cannot be delivered ends in ``engine.dead_letters``.
+
+    Args:
+        to: a function of a module, which is called with the payload, in a thread or, if it is a coroutine function, on
+            an event loop; or a name, to which the host has said ``engine.deliver(name, fn)``.
+        payload: what is delivered: a copy of it.
+        id: by which the other side can tell a repetition; made up if None.  `step_key` gives it to the function.
+        retry: when it is tried again; None: as the destination has it, or else for some ten minutes.
+
+    Returns:
+        The id.
+
+    Raises:
+        UnsupportedValue: the payload cannot be stored.
+        NotInEngine: called outside a task.
+    """
+    loop = running_loop("pstore.post()")
+    return loop.services.deliveries.post(loop, to, payload, id, retry)
 
 
 class Committed(OnFuture[None]):

@@ -109,7 +109,7 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         self.unreported: list[Task[Any]] = []
         self.live_asyncgens: Iterable[Any] = ()
         self.fresh_steps: list[Step] = []
-        self.inbox: queue.SimpleQueue[Any] = News()
+        self.inbox = News()
         self.services = Services()  # of a store that was written before there was such a thing
         self.watcher: Callable[[Task[Any]], object] | None = None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pstore._engine.deliveries import Deliveries
 from pstore._engine.future import Future
 from pstore._engine.mail import Mail
 
@@ -22,11 +23,13 @@ class Services:
 
     Attributes:
         mail: the inboxes of tasks.
+        deliveries: letters to the world outside.
         committing: futures of those that wait for the next commit.
     """
 
     def __init__(self) -> None:
         self.mail = Mail()
+        self.deliveries = Deliveries()
         self.committing: list[Future[None]] = []
 
     def __setstate__(self, state: dict[str, Any]) -> None:

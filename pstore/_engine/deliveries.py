@@ -1,0 +1,267 @@
+"""`Deliveries`: letters to the world outside, in order for each destination; part of the graph.  Built on steps.
+
+    pstore.post(notify, {"order": 17})              a function of a module
+    pstore.post("webhooks", {...}, id="order-17")   a name, to which the host has said: engine.deliver("webhooks", fn)
+
+A letter is posted in the commit of the step that posts it, and leaves after it.  The function is called with the
+payload, in a thread or, if it is a coroutine function, on an event loop; `step_key()` gives the id of the letter.
+
+    waits       in `Lane.letters`                 behind the one that is under way
+    under way   first of its lane, `Lane.busy`    a step of the outbox, or a timer, for the next attempt
+    parked      first of its lane, not busy       nobody in this process delivers there, until `engine.deliver`
+    delivered   nowhere
+    dead        in `Deliveries.dead`              all attempts failed; the lane has gone on with the next
+
+Rules: at least once, under the same id each time; the next letter of a destination leaves when the one before it was
+delivered or is dead; a payload is a copy, made when it is posted, as it is used in another thread.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import inspect
+import sys
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from pstore._engine.byvalue import copied
+from pstore._engine.keys import call_with_key
+from pstore._engine.outbox import Retry
+from pstore.errors import EngineError, NobodyDelivers
+
+if TYPE_CHECKING:
+    from pstore._engine.future import Future
+    from pstore._engine.loop import DurableLoop
+
+__all__ = ["DeadLetters", "Deliveries", "Lane", "Letter", "hand_over", "register", "registered", "unregister"]
+
+# When nothing else is said: gives up after about ten minutes.
+USUAL = Retry(attempts=15, delay=1.0, factor=2.0, longest=60.0)
+
+Destination = str | Callable[[Any], Any]
+
+# Of this process: id of the store -> name of a destination -> who delivers there, and when it is tried again.
+_deliverers: dict[str, dict[str, tuple[Callable[[Any], Any], Retry | None]]] = {}
+_lock = threading.Lock()
+
+
+class Letter:
+    """Something that is to leave the program.
+
+    Attributes:
+        id: the same at every attempt; by it the other side can tell a repetition.
+        to: a name, or a function.
+        destination: name of it, or ``module:function``.
+        payload: what is delivered.
+        retry: when it is tried again; None: as the destination has it.
+        posted: when, UTC seconds.
+        failed: attempts that failed.
+        error: the last failure, as text; empty if there was none.
+    """
+
+    def __init__(self, id: str, to: Destination, payload: Any, retry: Retry | None, posted: float) -> None:
+        self.id, self.to, self.payload, self.retry, self.posted = id, to, payload, retry, posted
+        self.destination = to if isinstance(to, str) else _name_of_function(to)
+        self.failed = 0
+        self.error = ""
+
+    def __repr__(self) -> str:
+        failed = f" failed={self.failed} error={self.error!r}" if self.failed else ""
+        return f"<Letter {self.id} to {self.destination}{failed}>"
+
+
+class Lane:
+    """The letters to one destination, the oldest first."""
+
+    def __init__(self, deliveries: Deliveries) -> None:
+        self.deliveries = deliveries
+        self.letters: deque[Letter] = deque()
+        self.busy = False
+
+    def start(self, loop: DurableLoop) -> None:
+        """Begin an attempt to deliver the first letter, if none is under way and somebody can."""
+        if self.busy or not self.letters:
+            return
+        letter, store = self.letters[0], loop.outbox.store_id
+        if isinstance(letter.to, str) and registered(store, letter.to) is None:
+            return
+        self.busy = True
+        attempt = loop.ask(hand_over, (store, letter.to, letter.id, letter.payload), context=contextvars.Context())
+        attempt.add_done_callback(self._tried, context=contextvars.Context())
+
+    def _tried(self, attempt: Future[None]) -> None:
+        loop, letter = attempt.get_loop(), self.letters[0]
+        error = attempt.exception()
+        self.busy = False
+        if isinstance(error, NobodyDelivers):
+            self.start(loop)  # parked, unless somebody has come meanwhile
+            return
+        if error is not None:
+            letter.failed += 1
+            letter.error = f"{type(error).__name__}: {error}"
+            pause = _retry_of(loop, letter).pause(letter.failed, error)
+            if pause is not None:
+                self.busy = True
+                loop.call_later(pause, self._again, loop, context=contextvars.Context())
+                return
+            self.deliveries.dead.append(letter)
+        self.letters.popleft()
+        if self.letters:
+            self.start(loop)
+        else:
+            del self.deliveries.lanes[letter.destination]
+
+    def _again(self, loop: DurableLoop) -> None:
+        self.busy = False
+        self.start(loop)
+
+
+def _retry_of(loop: DurableLoop, letter: Letter) -> Retry:
+    if letter.retry is not None:
+        return letter.retry
+    known = registered(loop.outbox.store_id, letter.to) if isinstance(letter.to, str) else None
+    return known[1] if known is not None and known[1] is not None else USUAL
+
+
+class Deliveries:
+    """All letters of a loop.
+
+    Attributes:
+        lanes: by destination; those that have letters.
+        dead: letters that could not be delivered, the oldest first.
+    """
+
+    def __init__(self) -> None:
+        self.posted = 0
+        self.lanes: dict[str, Lane] = {}
+        self.dead: list[Letter] = []
+
+    def post(self, loop: DurableLoop, to: Destination, payload: Any, id: str | None, retry: Retry | None) -> str:
+        """Take in a letter; gives its id."""
+        if id is not None and not isinstance(id, str):
+            raise TypeError(f"the id of a letter is a text, got {id!r}")
+        letter_id = f"{loop.outbox.store_id}.letter.{self.posted + 1}" if id is None else id
+        letter = Letter(letter_id, to, copied(payload), retry, loop.time())
+        self.posted += 1
+        self.put(loop, letter)
+        return letter_id
+
+    def put(self, loop: DurableLoop, letter: Letter) -> None:
+        """Add a letter to its lane."""
+        lane = self.lanes.get(letter.destination)
+        if lane is None:
+            lane = self.lanes[letter.destination] = Lane(self)
+        lane.letters.append(letter)
+        lane.start(loop)
+
+    def start(self, loop: DurableLoop, name: str) -> None:
+        """Begin with what has waited for somebody who delivers to this name."""
+        if name in self.lanes:
+            self.lanes[name].start(loop)
+
+
+class DeadLetters:
+    """The letters that could not be delivered: ``engine.dead_letters``.  A sequence, the oldest first.
+
+    For the thread that runs the engine, as `Engine.root`.
+    """
+
+    def __init__(self, loop: DurableLoop) -> None:
+        self._loop = loop
+
+    def __len__(self) -> int:
+        return len(self._dead)
+
+    def __getitem__(self, index: int) -> Letter:
+        return self._dead[index]
+
+    def __iter__(self) -> Iterator[Letter]:
+        return iter(list(self._dead))
+
+    def __repr__(self) -> str:
+        return repr(self._dead)
+
+    def repost(self, letter: Letter | str | None = None) -> int:
+        """Post a letter again, under its id, behind those that wait; None: all.  Gives how many."""
+        chosen = self._take(letter)
+        for each in chosen:
+            each.failed = 0
+            # In a call of the loop: a run commits what its calls have done.
+            self._loop.call_soon(self._loop.services.deliveries.put, self._loop, each, context=contextvars.Context())
+        return len(chosen)
+
+    def discard(self, letter: Letter | str | None = None) -> int:
+        """Forget a letter; None: all.  Gives how many."""
+        return len(self._take(letter))
+
+    @property
+    def _dead(self) -> list[Letter]:
+        return self._loop.services.deliveries.dead
+
+    def _take(self, letter: Letter | str | None) -> list[Letter]:
+        chosen = [each for each in self._dead if letter is None or each is letter or each.id == letter]
+        if letter is not None and not chosen:
+            raise EngineError(f"there is no dead letter {letter!r}")
+        self._dead[:] = [each for each in self._dead if each not in chosen]
+        return chosen
+
+
+# -- who delivers
+
+
+def register(store: str, name: str, fn: Callable[[Any], Any], retry: Retry | None) -> None:
+    """Have `fn` called with what is posted to a name, in this process."""
+    if not callable(fn):
+        raise TypeError(f"engine.deliver(name, fn) needs a function, got {fn!r}")
+    if ":" in name:
+        raise ValueError(f"the name of a destination has no colon, got {name!r}: functions of modules have one")
+    with _lock:
+        _deliverers.setdefault(store, {})[name] = fn, retry
+
+
+def registered(store: str, name: str) -> tuple[Callable[[Any], Any], Retry | None] | None:
+    """Tell who delivers to a name, and when it is tried again; None: nobody."""
+    return _deliverers.get(store, {}).get(name)
+
+
+def unregister(store: str) -> None:
+    """Forget who delivers what a store posts."""
+    with _lock:
+        _deliverers.pop(store, None)
+
+
+def hand_over(store: str, to: Destination, id: str, payload: Any) -> Awaitable[None] | None:
+    """Deliver a letter: the step; what the function gives back is of no interest."""
+    if isinstance(to, str):
+        known = registered(store, to)
+        if known is None:
+            raise NobodyDelivers(to)
+        to = known[0]
+    given = call_with_key(id, functools.partial(to, payload))
+    return _dropped(given) if inspect.isawaitable(given) else None
+
+
+async def _dropped(given: Awaitable[Any]) -> None:
+    await given
+
+
+def _name_of_function(fn: Any) -> str:
+    """Name a function of a module.
+
+    Raises:
+        TypeError: it is none, so that another process would not find it by this name.
+    """
+    module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
+    if isinstance(module, str) and isinstance(name, str):
+        address = f"{module}:{name}"
+        try:
+            if functools.reduce(getattr, name.split("."), sys.modules[module]) == fn:
+                return address
+        except (AttributeError, KeyError):
+            pass
+    raise TypeError(
+        f"a letter goes to a function of a module, or to a name that engine.deliver(name, fn) knows, not to {fn!r}"
+    )
