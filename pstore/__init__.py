@@ -10,6 +10,7 @@ from pstore import client
 from pstore._engine.in_tasks import inbox, receive, send
 from pstore._engine.in_tasks import committed, inbox, receive, send
 from pstore._engine.in_tasks import committed, inbox, post, receive, send
+from pstore._engine.in_tasks import committed, inbox, post, query, receive, send, tag
 from pstore._engine.inbox import Inbox
 from pstore._engine.outbox import Retry
 from pstore._frames import abandon
@@ -43,10 +44,12 @@ __all__ = [
     "open",
     "persist",
     "post",
+    "query",
     "receive",
     "send",
     "step",
     "step_cancelled",
     "step_key",
+    "tag",
     "volatile",
 ]

@@ -27,7 +27,7 @@ The tree answers whose fault it is and whether trying again can help:
         StepTimeout           also a TimeoutError
         StepFailed, StepResultRefused, TaskDone, TaskCancelled, NotAcknowledged
         StepFailed, StepResultRefused, TaskDone, TaskCancelled, NotAcknowledged,
-        NobodyDelivers
+        NobodyDelivers, QueryChanged
       PstoreBug             an invariant of pstore broke: please report it
 
 Beside the tree: ModuleStateWarning, a UserWarning.
@@ -64,6 +64,7 @@ __all__ = [
     "NotOnThisLoop",
     "PstoreBug",
     "PstoreError",
+    "QueryChanged",
     "RebuildError",
     "Stalled",
     "StepFailed",
@@ -664,6 +665,21 @@ class NobodyDelivers(EngineError):
     def __str__(self) -> str:
         name = repr(self.destination)
         return f"nobody delivers to {name}; call engine.deliver({name}, fn) before engine.run()"
+
+
+class QueryChanged(EngineError):
+    """A query function changed something, where it should only look (noticed in debug mode).
+
+    Attributes:
+        task_id, name: of the query.
+    """
+
+    def __init__(self, task_id: str, name: str) -> None:
+        super().__init__(task_id, name)
+        self.task_id, self.name = task_id, name
+
+    def __str__(self) -> str:
+        return f"the query {self.name!r} of task {self.task_id!r} has changed what it should only look at"
 
 
 class PstoreBug(PstoreError):

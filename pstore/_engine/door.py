@@ -20,7 +20,8 @@ import concurrent.futures
 import contextvars
 import os
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pstore._engine.byvalue import copied, packed, unpacked
@@ -29,6 +30,8 @@ from pstore._engine.inbox import Inbox
 from pstore._engine.listening import Listener
 from pstore._engine.loop import DurableLoop
 from pstore._engine.outbox import Retry
+from pstore._engine.queries import FrameLocals, ask, frames_of
+from pstore._engine.tags import STATES
 from pstore._engine.task import Task
 from pstore._engine.timers import Handle
 from pstore.client import socket_beside
@@ -204,6 +207,63 @@ class Door:
         """The letters that could not be delivered; they can be posted again."""
         self._check_open()
         return DeadLetters(self._loop)
+
+    # -- questions
+
+    def locals(self, task_id: str) -> list[FrameLocals]:
+        """Give the await stack of a task, outermost frame first, with copies of its locals; nothing if it is done.
+
+        From any thread; another one than that of the engine waits until it has answered.
+
+        Raises:
+            UnknownTask: there is no such task.
+        """
+        return self._look(frames_of, self._loop, task_id)
+
+    def query(self, task_id: str, name: str, *args: Any) -> Any:
+        """Call the function that a task has declared by ``pstore.query(name, fn)``; gives a copy of what it gives.
+
+        From any thread; another one than that of the engine waits until it has answered.
+
+        Raises:
+            UnknownTask: there is no such task.
+            EngineError: it has declared no such query.
+            QueryChanged: in debug mode, the function has changed something.
+            UnsupportedValue: what it gave cannot be copied.
+            Whatever the function raises.
+        """
+        return self._look(ask, self._loop, task_id, name, args)
+
+    def find(
+        self,
+        *,
+        state: str | None = None,
+        tag: Mapping[str, Any] | None = None,
+        since: float | datetime | None = None,
+    ) -> list[Task[Any]]:
+        """Find tasks, the earliest first, without looking at all of them.
+
+        From any thread; another one than that of the engine waits until it has answered.
+
+        Args:
+            state: ``active`` (not done), ``finished``, ``failed`` or ``cancelled``.
+            tag: the tags that they have, all of them: see `spawn` and `pstore.tag`.
+            since: those that came to their state, were started or ended, at this moment or later: UTC seconds, or a
+                datetime with a time zone.
+
+        Returns:
+            Tasks that are in `tasks`: all that are not done, and the done ones with a name of their own or that failed.
+        """
+        if state is not None and state not in STATES:
+            raise ValueError(f"{state!r} is no state of tasks; there are {', '.join(STATES)}")
+        if isinstance(since, datetime):
+            if since.tzinfo is None:
+                raise ValueError("since: a datetime has to have a time zone")
+            since = since.timestamp()
+        return self._look(self._find, state, tag or {}, since)
+
+    def _find(self, state: str | None, tags: Mapping[str, Any], since: float | None) -> list[Task[Any]]:
+        return [self._loop.tasks[task_id] for task_id in self._loop.services.index.find(state, tags, since)]
 
     # -- anything else
 

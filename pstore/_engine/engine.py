@@ -129,13 +129,20 @@ class Engine(Door):
 
     # -- starting tasks
 
-    def spawn(self, fn: Callable[..., Coroutine[Any, Any, T]], *args: Any, id: str | None = None) -> Task[T]:
+    def spawn(
+        self,
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        *args: Any,
+        id: str | None = None,
+        tags: Mapping[str, str | int | float | bool] | None = None,
+    ) -> Task[T]:
         """Start a task: ``fn(*args)``.  It runs, and is durable, from the next `run` on.
 
         Args:
             fn: a coroutine function.
             *args: its arguments.
             id: name of the task, under which it is kept when it is done; made up if None.
+            tags: by which `find` finds it.
 
         Raises:
             TaskExists: there is a task of that id; see `spawn_once`.
@@ -145,17 +152,26 @@ class Engine(Door):
             raise errors.TaskExists(id)
         coro = fn(*args)
         try:
-            return self._loop.spawn(coro, id)
+            task = self._loop.spawn(coro, id)
+            if tags:
+                self._loop.services.index.tag(task.id, tags)
+            return task
         except BaseException:
             if hasattr(coro, "close"):
                 coro.close()
             raise
 
-    def spawn_once(self, id: str, fn: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> Task[T]:
+    def spawn_once(
+        self,
+        id: str,
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        *args: Any,
+        tags: Mapping[str, str | int | float | bool] | None = None,
+    ) -> Task[T]:
         """Give the task of that id, done or not, whatever it runs; start it as ``fn(*args)`` if there is none."""
         self._check_open()
         task = self._loop.tasks.get(id)
-        return self.spawn(fn, *args, id=id) if task is None else task
+        return self.spawn(fn, *args, id=id, tags=tags) if task is None else task
 
     def forget(self, id: str) -> None:
         """Drop a task that is done, so that its id can be used again.

@@ -1,4 +1,4 @@
-"""What tasks call beside steps: `send`, `receive`, `inbox`, `post`, `committed`.
+"""What tasks call beside steps: `send`, `receive`, `inbox`, `post`, `query`, `tag`, `committed`.
 
 Rules: these are synchronous, and so part of the commit of the step that calls them, or give a plain awaitable object.
 """
@@ -17,7 +17,7 @@ from pstore._engine.outbox import Retry
 from pstore._engine.task import Task
 from pstore.errors import NotInEngine
 
-__all__ = ["Committed", "committed", "inbox", "post", "receive", "send"]
+__all__ = ["Committed", "committed", "inbox", "post", "query", "receive", "send", "tag"]
 
 
 def send(to: Task[Any] | asyncio.Task[Any] | Inbox | str, message: Any, *, id: str | None = None) -> bool:
@@ -87,6 +87,41 @@ def post(to: str | Callable[[Any], Any], payload: Any, *, id: str | None = None,
     """
     loop = running_loop("pstore.post()")
     return loop.services.deliveries.post(loop, to, payload, id, retry)
+
+
+def query(name: str, fn: Callable[..., Any] | None) -> None:
+    """Declare a function that tells the host something of this task: ``engine.query(task_id, name, *args)`` calls it.
+
+    It is called while the task is suspended, outside of any task, and must only look.  It goes with the task.
+
+    Args:
+        name: of the query; declaring it again replaces it.
+        fn: a function, for instance a closure over locals of the task; None takes the query away.
+
+    Raises:
+        NotInEngine: called outside a task.
+    """
+    if fn is not None and not callable(fn):
+        raise TypeError(f"pstore.query(name, fn) needs a function, got {fn!r}")
+    loop, task = _caller("pstore.query()")
+    declared = loop.services.queries.setdefault(task.id, {})
+    declared.pop(name, None)
+    if fn is not None:
+        declared[name] = fn
+    if not declared:
+        del loop.services.queries[task.id]
+
+
+def tag(**tags: str | int | float | bool | None) -> None:
+    """Set tags of this task, by which ``engine.find(tags={...})`` finds it: ``pstore.tag(customer="c-17")``.
+
+    A tag with the value None is taken away.
+
+    Raises:
+        NotInEngine: called outside a task.
+    """
+    loop, task = _caller("pstore.tag()")
+    loop.services.index.tag(task.id, tags)
 
 
 class Committed(OnFuture[None]):

@@ -1,0 +1,115 @@
+"""`Index`: which tasks are in which state since when, and which have which tags; part of the graph.
+
+    active      not done; since it was started
+    finished, failed, cancelled    done; since it ended
+
+Rules: kept when a task starts, ends, is tagged or dropped, so that nobody has to look at all tasks; time never goes
+backwards, so that the entries of a state are in the order of their moments, and the latest are found from the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pstore._engine.task import Task
+
+__all__ = ["STATES", "Index", "state_of"]
+
+STATES = ("active", "finished", "failed", "cancelled")
+
+Value = str | int | float | bool
+
+
+def state_of(task: Task[Any]) -> str:
+    """Tell the state of a task, as it is found by."""
+    if not task.done():
+        return "active"
+    return "cancelled" if task.cancelled() else "failed" if task.failed else "finished"
+
+
+class Index:
+    """Finds tasks.
+
+    Attributes:
+        since: state -> id of a task -> moment, UTC seconds.
+        tags: id of a task -> its tags.
+        tagged: (name, value) of a tag -> ids of the tasks that have it.
+    """
+
+    def __init__(self) -> None:
+        self.since: dict[str, dict[str, float]] = {state: {} for state in STATES}
+        self.tags: dict[str, dict[str, Value]] = {}
+        self.tagged: dict[tuple[str, Value], dict[str, None]] = {}
+
+    def __len__(self) -> int:
+        return sum(len(moments) for moments in self.since.values())
+
+    def rebuild(self, tasks: Iterable[Task[Any]]) -> None:
+        """Take in the tasks of a store that was written before there was an index."""
+        self.since = {state: {} for state in STATES}
+        for task in sorted(tasks, key=lambda task: task.since):
+            self.since[state_of(task)][task.id] = task.since
+
+    def started(self, task_id: str, moment: float) -> None:
+        """Note a task that was made."""
+        self.since["active"][task_id] = moment
+
+    def ended(self, task: Task[Any], moment: float) -> None:
+        """Note a task that is done, and can still be found by its id."""
+        self.since["active"].pop(task.id, None)
+        self.since[state_of(task)][task.id] = moment
+
+    def drop(self, task_id: str) -> None:
+        """Forget a task."""
+        for moments in self.since.values():
+            if moments.pop(task_id, None) is not None:
+                break
+        if task_id in self.tags:
+            self.tag(task_id, dict.fromkeys(self.tags[task_id]))
+
+    def tag(self, task_id: str, tags: Mapping[str, Value | None]) -> None:
+        """Set tags of a task; None takes one away."""
+        for name, value in tags.items():
+            if value is not None and not isinstance(value, Value):
+                raise TypeError(f"the value of a tag is a text, a number or a truth value; {name}={value!r} is not")
+        own = self.tags.setdefault(task_id, {})
+        for name, value in tags.items():
+            if name in own:
+                self._untag(task_id, name, own.pop(name))
+            if value is not None:
+                own[name] = value
+                self.tagged.setdefault((name, value), {})[task_id] = None
+        if not own:
+            del self.tags[task_id]
+
+    def _untag(self, task_id: str, name: str, value: Value) -> None:
+        ids = self.tagged[name, value]
+        del ids[task_id]
+        if not ids:
+            del self.tagged[name, value]
+
+    def find(self, state: str | None, tags: Mapping[str, Value], since: float | None) -> list[str]:
+        """Give the ids of the tasks that have this state and these tags, the earliest first."""
+        states = STATES if state is None else (state,)
+        if not tags:
+            found = [entry for each in states for entry in self._since(each, since)]
+        else:
+            found = [entry for entry in self._tagged(states, tags) if since is None or entry[0] >= since]
+        return [task_id for _, task_id in sorted(found, key=lambda entry: entry[0])]
+
+    def _since(self, state: str, since: float | None) -> Iterator[tuple[float, str]]:
+        """Give the entries of a state, or the latest of them: from the end, the earliest of what is given first."""
+        latest = reversed(self.since[state].items())
+        chosen = list(latest if since is None else takewhile(lambda entry: entry[1] >= since, latest))
+        return ((moment, task_id) for task_id, moment in reversed(chosen))
+
+    def _tagged(self, states: Iterable[str], tags: Mapping[str, Value]) -> Iterator[tuple[float, str]]:
+        sets = sorted((self.tagged.get(tag, {}) for tag in tags.items()), key=len)
+        for task_id in sets[0]:
+            if all(task_id in others for others in sets[1:]):
+                for state in states:
+                    if task_id in self.since[state]:
+                        yield self.since[state][task_id], task_id
