@@ -11,6 +11,7 @@ from pstore._engine.in_tasks import inbox, receive, send
 from pstore._engine.in_tasks import committed, inbox, receive, send
 from pstore._engine.in_tasks import committed, inbox, post, receive, send
 from pstore._engine.in_tasks import committed, inbox, post, query, receive, send, tag
+from pstore._engine.in_tasks import committed, inbox, post, query, receive, scheduled_at, send, tag
 from pstore._engine.inbox import Inbox
 from pstore._engine.outbox import Retry
 from pstore._frames import abandon
@@ -46,6 +47,7 @@ __all__ = [
     "post",
     "query",
     "receive",
+    "scheduled_at",
     "send",
     "step",
     "step_cancelled",

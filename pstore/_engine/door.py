@@ -20,7 +20,7 @@ import concurrent.futures
 import contextvars
 import os
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +31,7 @@ from pstore._engine.listening import Listener
 from pstore._engine.loop import DurableLoop
 from pstore._engine.outbox import Retry
 from pstore._engine.queries import FrameLocals, ask, frames_of
+from pstore._engine.schedules import CatchUp, Schedule, Schedules
 from pstore._engine.tags import STATES
 from pstore._engine.task import Task
 from pstore._engine.timers import Handle
@@ -208,6 +209,50 @@ class Door:
         self._check_open()
         return DeadLetters(self._loop)
 
+    # -- schedules
+
+    def schedule(
+        self,
+        name: str,
+        when: str | float,
+        fn: Callable[..., Coroutine[Any, Any, Any]],
+        *args: Any,
+        tz: str = "UTC",
+        catch_up: CatchUp = "skip",
+        limit: int = 100,
+        late: float = 60.0,
+    ) -> Schedule:
+        """Have ``fn(*args)`` started as a task again and again; gives the schedule, which is durable like a task.
+
+        Said again under the same name, by the next process for instance, it goes on as it was, with what is different
+        changed; at other times it is due anew from now on.
+
+        Args:
+            name: of the schedule.
+            when: a cron expression (needs ``pip install 'pstore[schedules]'``), or seconds from one to the next.
+            fn: a coroutine function.
+            *args: its arguments.
+            tz: name of the time zone in which the cron expression is meant.
+            catch_up: what happens to moments at which nobody ran: ``skip``, ``one`` (the latest starts a task) or
+                ``all``.
+            limit: of how many, with ``all``; the latest.
+            late: seconds that a moment may be past without counting as missed, with ``skip``.
+
+        Raises:
+            ValueError: the expression, the time zone or another argument is wrong.
+        """
+        self._check_open()
+        schedules = Schedules(self._loop)
+        schedule = schedules.put(name, when, fn, args, tz, catch_up=catch_up, limit=limit, late=late)
+        self._enter(_nothing)  # so that a host that runs already commits it, and waits for its moment
+        return schedule
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules by name; ``pause()``, ``resume()`` and ``delete()`` are methods of each."""
+        self._check_open()
+        return Schedules(self._loop)
+
     # -- questions
 
     def locals(self, task_id: str) -> list[FrameLocals]:
@@ -312,6 +357,10 @@ class Door:
     def _settle(self, receipt: Receipt[Any], value: Any, error: BaseException | None) -> None:
         self._open.discard(receipt)
         receipt.settle(value, error)
+
+
+def _nothing() -> None:
+    """A call that makes the engine commit."""
 
 
 def _copied_result(fn: Callable[..., T], args: tuple[Any, ...]) -> T:

@@ -1,4 +1,5 @@
-"""What tasks call beside steps: `send`, `receive`, `inbox`, `post`, `query`, `tag`, `committed`.
+"""What tasks call beside steps: `send`, `receive`, `inbox`, `post`, `query`, `tag`, `committed`,
+`scheduled_at`.
 
 Rules: these are synchronous, and so part of the commit of the step that calls them, or give a plain awaitable object.
 """
@@ -14,10 +15,11 @@ from pstore._engine.future import Future
 from pstore._engine.inbox import Inbox, Receive
 from pstore._engine.loop import DurableLoop, running_loop
 from pstore._engine.outbox import Retry
+from pstore._engine.schedules import moment_of_task
 from pstore._engine.task import Task
 from pstore.errors import NotInEngine
 
-__all__ = ["Committed", "committed", "inbox", "post", "query", "receive", "send", "tag"]
+__all__ = ["Committed", "committed", "inbox", "post", "query", "receive", "scheduled_at", "send", "tag"]
 
 
 def send(to: Task[Any] | asyncio.Task[Any] | Inbox | str, message: Any, *, id: str | None = None) -> bool:
@@ -122,6 +124,18 @@ def tag(**tags: str | int | float | bool | None) -> None:
     """
     loop, task = _caller("pstore.tag()")
     loop.services.index.tag(task.id, tags)
+
+
+def scheduled_at() -> float:
+    """Give the moment that the schedule which has started this task was due at, UTC seconds.
+
+    Raises:
+        NotInEngine: no schedule has started it.
+    """
+    moment = moment_of_task.get(None)
+    if moment is None:
+        raise NotInEngine("pstore.scheduled_at() was called where no schedule has started the task")
+    return moment
 
 
 class Committed(OnFuture[None]):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pstore._engine.deliveries import Deliveries
 from pstore._engine.future import Future
 from pstore._engine.mail import Mail
+from pstore._engine.schedules import Schedule
 from pstore._engine.tags import Index
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Services:
         deliveries: letters to the world outside.
         index: finds tasks by state and tags.
         queries: id of a task -> name -> the function that it declared.
+        schedules: by name: what starts tasks again and again.
         committing: futures of those that wait for the next commit.
     """
 
@@ -35,6 +37,7 @@ class Services:
         self.deliveries = Deliveries()
         self.index = Index()
         self.queries: dict[str, dict[str, Callable[..., Any]]] = {}
+        self.schedules: dict[str, Schedule] = {}
         self.committing: list[Future[None]] = []
 
     def __setstate__(self, state: dict[str, Any]) -> None:

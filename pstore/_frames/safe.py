@@ -108,7 +108,7 @@ _MODULES = words("""
     pstore._engine.options pstore._engine.outbox pstore._engine.task pstore._engine.timers
     pstore._engine.awaitables pstore._engine.inbox pstore._engine.mail pstore._engine.services
     pstore._engine.awaitables pstore._engine.in_tasks pstore._engine.inbox pstore._engine.mail pstore._engine.services
-    pstore._engine.deliveries pstore._engine.tags
+    pstore._engine.deliveries pstore._engine.tags pstore._engine.schedules pstore._engine.cron
 """)
 
 # of pstore: what opens databases and connections, reads bytes or serves operators

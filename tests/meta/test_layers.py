@@ -18,6 +18,7 @@ LAYERS = ["errors", "clock", "client", "_frames", "_store", "_engine", "testing"
 OUTSIDE = {
     "_frames": {"bytecode"},
     "_store": {"ZODB", "persistent", "transaction", "BTrees", "zc"},
+    "_engine": {"cronsim"},  # imported when the first cron expression is used
     "testing": {"ZODB", "pytest"},
 }
 
