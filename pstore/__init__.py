@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from pstore import client
 from pstore._engine.attempts import heartbeat, heartbeat_details, step_cancelled, step_key
 from pstore._engine.effects import now, step
 from pstore._engine.engine import Engine, open  # pstore.open, as gzip.open
-from pstore._engine.limits import Limiter
-from pstore import client
-from pstore._engine.in_tasks import inbox, receive, send
-from pstore._engine.in_tasks import committed, inbox, receive, send
-from pstore._engine.in_tasks import committed, inbox, post, receive, send
-from pstore._engine.in_tasks import committed, inbox, post, query, receive, send, tag
 from pstore._engine.in_tasks import committed, inbox, post, query, receive, scheduled_at, send, tag
 from pstore._engine.inbox import Inbox
+from pstore._engine.limits import Limiter
 from pstore._engine.outbox import Retry
 from pstore._frames import abandon
 from pstore._frames.policy import BY_VALUE
@@ -26,8 +22,8 @@ __all__ = [
     "BY_VALUE",
     "Engine",
     "Ephemeral",
-    "Limiter",
     "Inbox",
+    "Limiter",
     "Retry",
     "Store",
     "abandon",

@@ -25,9 +25,7 @@ The tree answers whose fault it is and whether trying again can help:
         EngineClosed, EngineInterrupted, EngineStopped, NotInEngine, NotOnThisLoop, TaskExists, UnknownTask, Stalled,
         StepFailed, StepResultRefused, StepKeyInUse, UnknownLimiter
         StepTimeout           also a TimeoutError
-        StepFailed, StepResultRefused, TaskDone, TaskCancelled, NotAcknowledged
-        StepFailed, StepResultRefused, TaskDone, TaskCancelled, NotAcknowledged,
-        NobodyDelivers, QueryChanged
+        TaskDone, TaskCancelled, NotAcknowledged, NobodyDelivers, QueryChanged
       PstoreBug             an invariant of pstore broke: please report it
 
 Beside the tree: ModuleStateWarning, a UserWarning.
@@ -40,6 +38,20 @@ the same call may succeed later without anything being mended.
 from __future__ import annotations
 
 from typing import Any
+
+from pstore._errors import (
+    EngineClosed,
+    EngineError,
+    EngineInterrupted,
+    EngineStopped,
+    NobodyDelivers,
+    NotAcknowledged,
+    NotInEngine,
+    PstoreError,
+    QueryChanged,
+    TaskCancelled,
+    TaskDone,
+)
 
 __all__ = [
     "CaptureError",
@@ -91,12 +103,6 @@ __all__ = [
     "UnsupportedStorage",
     "UnsupportedValue",
 ]
-
-
-class PstoreError(Exception):
-    """Base of all errors of pstore."""
-
-    retryable = False
 
 
 class CaptureError(PstoreError):
@@ -411,29 +417,6 @@ class StoreClosed(StoreError):
         self.args = (store,)
 
 
-class EngineError(PstoreError):
-    """The durable loop was used in a way that it cannot serve."""
-
-
-class EngineClosed(EngineError):
-    """The engine was closed before; open the store again."""
-
-
-class EngineStopped(EngineError):
-    """`stop` ended a run before the task that it was to wait for was done; the task goes on in the next run."""
-
-
-class EngineInterrupted(EngineError):
-    """KeyboardInterrupt or SystemExit went through the code of a task, so memory no longer is what a commit may keep.
-
-    The last commit is intact: close the engine and open the store again to go on from it.
-    """
-
-
-class NotInEngine(EngineError):
-    """Something that only a task of an engine can do was called elsewhere."""
-
-
 class NotOnThisLoop(EngineError, NotImplementedError):
     """A method of the event loop needs what does not outlive the process: sockets, pipes, processes, signals.
 
@@ -597,89 +580,6 @@ class UnknownLimiter(EngineError):
             f"there is no limiter {self.name!r}; there are: {known or 'none'}; write "
             f"pstore.Limiter({self.name!r}, concurrency=...) in a module that is imported before the step is asked for"
         )
-
-
-class TaskDone(EngineError):
-    """A message was sent to a task that is done: nobody will receive it.
-
-    Attributes:
-        task_id: the id.
-    """
-
-    def __init__(self, task_id: str) -> None:
-        super().__init__(task_id)
-        self.task_id = task_id
-
-    def __str__(self) -> str:
-        return f"task {self.task_id!r} is done, so it receives no more messages"
-
-
-class TaskCancelled(EngineError):
-    """The task that was waited for was cancelled.
-
-    Not an asyncio.CancelledError, which would look as if whoever waits were cancelled.
-
-    Attributes:
-        task_id: the id.
-    """
-
-    def __init__(self, task_id: str) -> None:
-        super().__init__(task_id)
-        self.task_id = task_id
-
-    def __str__(self) -> str:
-        return f"task {self.task_id!r} was cancelled"
-
-
-class NotAcknowledged(EngineError):
-    """A message to the program of another process was not acknowledged; it may have been committed all the same.
-
-    Send it again under the same id: the program takes it once.
-
-    Attributes:
-        path: of the socket.
-        reason: what went wrong.
-    """
-
-    retryable = True
-
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path, self.reason = path, reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: the message was not acknowledged: {self.reason}"
-
-
-class NobodyDelivers(EngineError):
-    """A letter is to go to a name to which this process does not deliver; it waits.
-
-    Attributes:
-        destination: the name.
-    """
-
-    def __init__(self, destination: str) -> None:
-        super().__init__(destination)
-        self.destination = destination
-
-    def __str__(self) -> str:
-        name = repr(self.destination)
-        return f"nobody delivers to {name}; call engine.deliver({name}, fn) before engine.run()"
-
-
-class QueryChanged(EngineError):
-    """A query function changed something, where it should only look (noticed in debug mode).
-
-    Attributes:
-        task_id, name: of the query.
-    """
-
-    def __init__(self, task_id: str, name: str) -> None:
-        super().__init__(task_id, name)
-        self.task_id, self.name = task_id, name
-
-    def __str__(self) -> str:
-        return f"the query {self.name!r} of task {self.task_id!r} has changed what it should only look at"
 
 
 class PstoreBug(PstoreError):

@@ -12,7 +12,7 @@ from tests.processes import ROOT
 PACKAGE = ROOT / "pstore"
 
 # lowest first; a module may import its own layer and those before it
-LAYERS = ["errors", "clock", "client", "_frames", "_store", "_engine", "testing", "tools"]
+LAYERS = ["_errors", "errors", "clock", "client", "_frames", "_store", "_engine", "testing", "tools"]
 
 # what a layer may import from outside; the standard library is free to all
 OUTSIDE = {
