@@ -290,8 +290,8 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         if self._debug:
             self._check_call(handle, "call_soon")
         self._ready.append(handle)
-        if not self._running:  # called by the host: whoever waits for news has something to do
-            self.inbox.put(None)
+        if not self._running and self.inbox.wake is not None:  # called by the host, which waits for news
+            self.inbox.wake()
         return handle
 
     def call_soon_threadsafe(
