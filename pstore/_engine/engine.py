@@ -291,8 +291,8 @@ class Engine(Door):
         _open_engines.discard(self)
         self._loop.close()
         self._steps.close()
-        self._store.close()
         self._close_door()
+        self._store.close()
 
     def __enter__(self) -> Engine:
         return self

@@ -18,6 +18,8 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from typing import TYPE_CHECKING, Any
 
 from pstore._engine.attempts import Attempt
@@ -53,6 +55,7 @@ class Served:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._host = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._over: asyncio.Future[None] = self._host.create_future()
         self._next: asyncio.Handle | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -75,11 +78,10 @@ class Served:
 
     def wake(self) -> None:
         """Have a turn made soon; from any thread."""
-        if not self._in_turn and not self._ended:
-            try:
-                self._host.call_soon_threadsafe(self._woken)
-            except RuntimeError:  # the host's loop is closed
-                self._ended = True
+        if self._ended or (self._in_turn and threading.get_ident() == self._thread):
+            return  # a turn looks for news at its end
+        with contextlib.suppress(RuntimeError):  # the host's loop is closed
+            self._host.call_soon_threadsafe(self._woken)
 
     def _woken(self) -> None:
         self._waited = False
@@ -111,7 +113,7 @@ class Served:
             self._in_turn = False
         if goes_on is None:
             self._end(None)
-        elif goes_on:
+        elif goes_on or self._engine._has_work():  # what a signal handler has brought at the very end as well
             self._soon()
         else:
             self._rest()

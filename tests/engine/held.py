@@ -287,6 +287,20 @@ async def queue_that_is_shut_down():
     return got
 
 
+case = row("`pstore.Inbox`; who waits for a message, with a `timeout` or without", KEPT, "with its messages, and the ids that it knows")
+
+
+@case()
+async def inbox():
+    held, other, loop = pstore.Inbox(), pstore.Inbox(), asyncio.get_running_loop()
+    held.put(loop, "first", "1")  # as pstore.send does, which asyncio's own loop does not have
+    receiver = asyncio.create_task(other.receive(timeout=5))
+    await hop()
+    again = held.put(loop, "first", "1")
+    other.put(loop, "second", None)
+    return again, await held.receive(), await receiver
+
+
 case = row("`TaskGroup`, `timeout`, `timeout_at`, inside their `async with`", KEPT, "deadlines are points in time")
 
 
