@@ -53,7 +53,7 @@ BATCH_CALLS = 10_000
 BATCH_SECONDS = 0.1
 
 
-class News(queue.SimpleQueue[Any]):
+class NewsQueue(queue.SimpleQueue[Any]):
     """What comes to the engine from other threads.
 
     Attributes:
@@ -109,7 +109,7 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         self.unreported: list[Task[Any]] = []
         self.live_asyncgens: Iterable[Any] = ()
         self.fresh_steps: list[Step] = []
-        self.inbox = News()
+        self.inbox = NewsQueue()
         self.services = Services()  # of a store that was written before there was such a thing
         self.watcher: Callable[[Task[Any]], object] | None = None
 
