@@ -112,6 +112,7 @@ class Attempt:
         if self.unsaved:
             self.unsaved = False
             self.step.details = self.details
+            self.step.touch()
 
 
 class News:

@@ -98,7 +98,9 @@ class Dispatcher:
         return step is not None
 
     def _choose(self, step: Step, line: Line | None) -> None:
-        step.begun = True
+        if not step.begun:
+            step.begun = True
+            step.touch()
         self._chosen.append((step, line))
 
     def _line_of(self, step: Step) -> Line | None:
@@ -138,7 +140,7 @@ class Dispatcher:
         if isinstance(news, Answer):
             self._forget(attempt)
             attempt.save()
-            answered = self._loop.outbox.answer(self._loop, attempt.step, news.value, news.error)
+            answered = self._loop.outbox.answer(attempt.step, news.value, news.error)
             return [] if answered is None else [answered]
         if isinstance(news, Moved):
             if attempt.line is not self._lines[None]:

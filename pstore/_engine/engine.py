@@ -87,7 +87,7 @@ class Engine(Door):
             raise errors.EngineError(f"{store.name}: the part {LOOP_PART!r} of the store is a {kind}, not a loop")
         self._store, self._clock, self._hooks = store, clock, hooks
         self._loop: DurableLoop = loop
-        self._loop.attach(clock)
+        self._loop.attach(clock, store.capsules)
         hooks.loop, loop.live_asyncgens = loop, hooks.live
         store.watch_ends(hooks)
         self._steps = Dispatcher(loop, clock)
@@ -362,6 +362,7 @@ class Engine(Door):
 
     def _commit(self, note: str | None) -> bytes:
         self._steps.before_commit()
+        self._loop.settle()
         try:
             self._store.thorough = not self._loop.has_ready()  # the next thing to do may be to wait
             tid = self._store.persist(note)

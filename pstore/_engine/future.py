@@ -21,19 +21,20 @@ import functools
 import gc
 import reprlib
 import types
-from asyncio import base_futures
+from asyncio import base_futures, futures
 from asyncio.tasks import _GatheringFuture  # type: ignore[attr-defined]  # gather's result has no public name
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from traceback import StackSummary
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pstore._engine import debug
 from pstore._engine.waiters import waiters
-from pstore._store import graph
+from pstore._store import constants, graph
 from pstore.errors import UnsupportedValue
 
 if TYPE_CHECKING:
     from pstore._engine.loop import DurableLoop
+    from pstore._engine.task import Task
 
 __all__ = ["Future", "FutureAwait"]
 
@@ -111,7 +112,7 @@ class Future(Generic[T]):
         self._state, self._exception, self._unseen = PENDING, None, False
         self._result: T | None = None
         self._exception_tb: Any = None
-        self._callbacks: list[tuple[Callback, contextvars.Context]] = []
+        self._callbacks: list[tuple[Any, contextvars.Context | None]] = []
         self._cancel_message: Any = None
         self._cancelled_exc: BaseException | None = None
         self._asyncio_future_blocking = False
@@ -253,7 +254,14 @@ class Future(Generic[T]):
     def _schedule_callbacks(self) -> None:
         callbacks, self._callbacks = self._callbacks, []
         for fn, context in callbacks:
-            self._loop.call_soon(fn, self, context=context)
+            if context is None:
+                fn.__self__.wake(fn, self)
+            else:
+                self._loop.call_soon(fn, self, context=context)
+
+    def add_waiter(self, task: Task[Any]) -> None:
+        """Have a task woken when the future, which is pending, is done."""
+        self._callbacks.append((task._wakeup, None))
 
     # -- awaiting
 
@@ -267,9 +275,16 @@ class Future(Generic[T]):
     def __reduce__(self) -> tuple[Any, ...]:
         return _new_durable, (type(self),), self.__getstate__()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> Any:
+        """The state: (loop, callbacks, blocking) of a plain pending future, of others a dict; see `_kept_callbacks`."""
+        if self._state == PENDING and self._cancel_message is None and self._source_traceback is None:
+            return self._loop, _kept_callbacks(self._callbacks), self._asyncio_future_blocking
+        return self._whole_state()
+
+    def _whole_state(self) -> dict[str, Any]:
         # The traceback is stored with the exception, whose __traceback__ it was, until it was given out.
         state = {name: getattr(self, name) for name in Future._STORED}
+        state["_callbacks"] = _kept_callbacks(self._callbacks)
         state["_log_traceback"] = self._unseen
         if self._exception is not None and self._exception_tb is None:
             state["_exception_tb"] = None
@@ -277,8 +292,14 @@ class Future(Generic[T]):
             state["_source_traceback"] = debug.kept(self._source_traceback)
         return state
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: Any) -> None:
+        if type(state) is tuple:
+            Future.__init__(self, loop=_WITHOUT_DEBUG)
+            self._loop, callbacks, self._asyncio_future_blocking = state
+            self._callbacks = _live_callbacks(callbacks)
+            return
         given = dict(state)
+        given["_callbacks"] = _live_callbacks(given["_callbacks"])
         self._unseen = given.pop("_log_traceback")
         self._source_traceback = debug.restored(given.pop("_source_traceback", None))
         # Asked later: in a cycle the exception may not have its traceback yet.
@@ -303,6 +324,15 @@ class Future(Generic[T]):
         return f"<{type(self).__name__} {' '.join(self._repr_info())}>"
 
 
+def _kept_callbacks(callbacks: list[tuple[Any, contextvars.Context | None]]) -> list[Any]:
+    """Callbacks as they are stored: a task that waits stands for itself."""
+    return [entry if entry[1] is not None else entry[0].__self__ for entry in callbacks]
+
+
+def _live_callbacks(kept: Iterable[Any]) -> list[tuple[Any, contextvars.Context | None]]:
+    return [entry if type(entry) is tuple else (entry._wakeup, None) for entry in kept]
+
+
 def _new_durable(cls: type[Future[Any]]) -> Future[Any]:
     new: Future[Any] = cls.__new__(cls)
     return new
@@ -315,8 +345,11 @@ class _NoLoop:
         return False
 
 
+_WITHOUT_DEBUG: Any = _NoLoop()
+
+
 def _finished_await() -> Any:
-    loop: Any = _NoLoop()
+    loop: Any = _WITHOUT_DEBUG
     future: asyncio.Future[None] = asyncio.Future(loop=loop)
     future.set_result(None)
     awaitable = future.__await__()
@@ -393,13 +426,19 @@ def _reduce_future(future: Any) -> tuple[Any, ...]:
         "state": future._state,
         "result": future._result if future._state == FINISHED and future._exception is None else None,
         "exception": future._exception,
-        "callbacks": list(future._callbacks or ()),
+        "callbacks": [_kept_foreign(*entry) for entry in future._callbacks or ()],
         "cancel_message": future._cancel_message,
         "blocking": future._asyncio_future_blocking,
         "unseen": future._log_traceback,
         "attributes": object.__getstate__(future) or {},  # the C class shows no __dict__
     }
     return _new_future, (type(future), future._loop), state, None, None, _restore_future
+
+
+def _kept_foreign(fn: Any, context: contextvars.Context) -> Any:
+    """A callback as it is stored: a task that waits stands for itself."""
+    task: Any = getattr(fn, "__self__", None)
+    return task if getattr(type(task), "__pstore_capsule__", False) and fn == task._wakeup_from else (fn, context)
 
 
 def _restore_future(future: asyncio.Future[Any], state: _ForeignState) -> None:
@@ -414,8 +453,11 @@ def _restore_future(future: asyncio.Future[Any], state: _ForeignState) -> None:
             future._log_traceback = False
     elif state["state"] == FINISHED:
         future.set_result(state["result"])
-    for fn, context in state["callbacks"]:
-        future.add_done_callback(fn, context=context)
+    for entry in state["callbacks"]:
+        if type(entry) is tuple:
+            future.add_done_callback(entry[0], context=entry[1])
+        else:
+            entry.wait_for_foreign(future)
     future._cancel_message = state["cancel_message"]  # type: ignore[attr-defined]
     future._asyncio_future_blocking = state["blocking"]
 
@@ -434,6 +476,9 @@ def _reduce_task(task: asyncio.Task[Any]) -> tuple[Any, ...]:
     reason = "asyncio keeps its state where it cannot be read"
     raise UnsupportedValue("asyncio.Task", reason, "make tasks with asyncio.create_task, not with asyncio.Task")
 
+
+for _number, _obj in enumerate((Future, FutureAwait, _new_durable, futures._set_result_unless_cancelled), 16):  # type: ignore[attr-defined]
+    constants.register(_number, _obj)
 
 graph.register(asyncio.Future, _reduce_future)
 graph.register(_GatheringFuture, _reduce_future)

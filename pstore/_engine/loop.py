@@ -5,7 +5,8 @@ these (sleep, queues, locks, groups, timeouts, gather, ...) becomes durable as i
 
 Principles:
 
-1. Everything that decides what runs next is stored: ready calls, timers, tasks, steps.  The clock is not.
+1. Everything that decides what runs next is stored: ready calls, timers, tasks, steps; in `LoopState`, or with the task
+   that it belongs to.  The clock is not.
 2. The loop only ever runs a bounded batch, and stands between two calls when it returns: then every task stands at an
    await point, and the graph may be committed (invariant I1).
 3. The loop never touches the outside: no sockets, pipes, processes, signals, threads.  Asking for those is refused
@@ -24,19 +25,23 @@ import queue
 import threading
 import time
 import traceback
+import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable
+from types import MethodType
 from typing import Any, TypeVar
 
-from pstore._engine import debug
+from pstore._engine import debug, old_stores
 from pstore._engine.byvalue import stay
 from pstore._engine.future import Future
 from pstore._engine.options import Options
 from pstore._engine.outbox import Outbox, Retry, Step
 from pstore._engine.refusing import RefusingLoop
 from pstore._engine.services import Services
+from pstore._engine.state import LoopState
 from pstore._engine.task import Task
 from pstore._engine.timers import Handle, TimerHandle, Timers
+from pstore._store.capsules import Capsules
 from pstore.clock import Clock, SystemClock, Timeline
 from pstore.errors import EngineError, NotInEngine, NotOnThisLoop, TaskExists
 
@@ -73,30 +78,35 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
     """An event loop that is stored with the tasks that it runs.
 
     Attributes:
-        tasks: by id: all tasks that are not done, and the done ones that were spawned under a name or failed.
+        state: what is stored of it.
         outbox: steps that are asked for.
         services: what else tasks are served with: messages, letters, tags, schedules.
         watcher: called with each task that ends; not stored.
         latest: the time when the last call was made, UTC seconds; time goes on from there after a restart.
+        touched: tasks that may have changed since the last commit; the store's.
+        running_task: the task that is making a step.
         live_asyncgens: async generators that were begun and live; not stored as such.
         unreported: spawned tasks that failed and of which this process has told nobody; not stored.
         fresh_steps: that came to be startable and that the dispatcher has not taken; not stored.
         slow_callback_duration: in debug mode calls that take longer, in seconds, are logged; not stored.
     """
 
-    _STORED = ("tasks", "outbox", "_ready", "_timers", "_made", "_handler", "_eager", "latest", "services")
+    __pstore_fixed__ = True  # what is stored of it is the state, which is an object of its own
 
     def __init__(self) -> None:
-        self.tasks: dict[str, Task[Any]] = {}
-        self.outbox = Outbox()
-        self._ready: deque[asyncio.Handle] = deque()
-        self._timers = Timers()
-        self._made = 0
-        self._handler: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
-        self._eager = False
+        self.state = LoopState()
         self._reset()
 
     def _reset(self) -> None:
+        self._ready: deque[asyncio.Handle] = deque()
+        self._timers = Timers()
+        self.outbox = Outbox(self)
+        self._came_or_went = False
+        self._unseen: list[weakref.ref[Task[Any]]] = []
+        self.id_of: Callable[[Any], bytes] = _no_id
+        self._old: dict[str, Any] | None = None
+        self.touched: dict[Any, None] = {}
+        self.running_task: Task[Any] | None = None
         self.latest = 0.0
         self._timeline = Timeline(SystemClock())
         self._running = self._closed = self.interrupted = False
@@ -110,29 +120,84 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         self.live_asyncgens: Iterable[Any] = ()
         self.fresh_steps: list[Step] = []
         self.inbox = NewsQueue()
-        self.services = Services()  # of a store that was written before there was such a thing
         self.watcher: Callable[[Task[Any]], object] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self._STORED}
+        return {"state": self.state}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        if "state" in state:
+            self.state = state["state"]
+        else:
+            self.state, self._old = LoopState(), state
 
     def __reduce__(self) -> tuple[Any, ...]:
         stay("DurableLoop")
         return _new_loop, (), self.__getstate__()
+
+    @property
+    def tasks(self) -> dict[str, Task[Any]]:
+        """By id: all tasks that are not done, and the done ones that were spawned under a name or failed."""
+        return self.state.tasks
+
+    @property
+    def services(self) -> Services:
+        """What else tasks are served with."""
+        return self.state.services
 
     def __repr__(self) -> str:
         return f"<DurableLoop tasks={len(self.tasks)} running={self._running} closed={self._closed}>"
 
     # -- running: for the engine
 
-    def attach(self, clock: Clock) -> None:
-        """Give the loop its clock, after it was made or loaded."""
+    def attach(self, clock: Clock, capsules: Capsules | None = None) -> None:
+        """Give the loop its clock, and where its tasks are stored, after it was made or loaded."""
+        if self._old is not None:
+            old_stores.take_over(self._old, self.state)
+            self._old = None
+        if capsules is not None:
+            capsules.touched.update(self.touched)
+            self.touched, self.id_of = capsules.touched, capsules.meet
+        tasks = list(self.tasks.values())
+        self.latest = max((self.state.latest, *(task.since for task in tasks)))
         self._timeline = Timeline(clock, self.latest)
-        self.unreported = [task for task in self.tasks.values() if task.spawned and task.failed]
+        self.unreported = [task for task in tasks if task.spawned and task.failed]
+        self._resume(tasks)
         self.services.attach(self.tasks)
+        if capsules is not None:
+            failed = map(capsules.find, self.state.unseen)
+            self._unseen = [weakref.ref(task) for task in failed if task is not None and task._unseen]
+
+    def _resume(self, tasks: list[Task[Any]]) -> None:
+        """Take up the calls, timers and steps that were stored."""
+        ready = list(self.state.ready)
+        for task in tasks:
+            if task.turn is not None:
+                ready.append((task.turn, task.next_call()))
+        self._ready.extend(handle for _, handle in sorted(ready, key=lambda entry: entry[0]))
+        owners: list[Any] = [self.state, *tasks]
+        for owner in owners:
+            for timer in owner.timers.values():
+                self._timers.restore(timer)
+            for step in owner.steps.values():
+                self.outbox.restore(step, owner)
+
+    def settle(self) -> None:
+        """Put into the state, and into the tasks, what a commit has to keep of the calls that are ready."""
+        others: list[tuple[int, asyncio.Handle]] = []
+        for turn, handle in enumerate(self._ready):
+            task = stepping(handle)
+            if task is None:
+                if not handle.cancelled():
+                    others.append((turn, handle))
+            elif task.turn != turn:
+                task.turn = turn
+                task.touch()
+        self._note_unseen()
+        if others or self.state.ready:
+            self.state.ready = others
+        if self._came_or_went:
+            self.state.latest, self._came_or_went = self.latest, False
 
     def run_batch(self, until: asyncio.Future[Any] | Future[Any] | None = None) -> bool:
         """Run what is ready, and what becomes ready by that, within bounds; tells whether anything ran.
@@ -214,6 +279,13 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         """Give the real seconds until a moment of the loop's time."""
         return self._timeline.until(moment)
 
+    def _note_unseen(self) -> None:
+        """Keep in mind which failures would be reported if their tasks were dropped: they are loaded with the store."""
+        self._unseen = [task for task in self._unseen if task() is not None and task()._unseen]  # type: ignore[union-attr]
+        known = [self.id_of(task()) for task in self._unseen]
+        if known != self.state.unseen:
+            self.state.unseen = known
+
     # -- tasks
 
     def create_task(
@@ -226,7 +298,7 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
     ) -> asyncio.Task[T]:
         """Start a task.  As of `asyncio`, with the arguments of the newest Python."""
         task = self._make_task(coro, None, None if name is None else str(name), context, spawned=False)
-        if self._running and (self._eager if eager_start is None else eager_start):
+        if self._running and (self.state.eager if eager_start is None else eager_start):
             task.start_eagerly()
         else:
             task.start()
@@ -238,8 +310,9 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         """Start a task of the engine's; without a context in an empty one: it does not depend on who started it."""
         if task_id is not None and task_id in self.tasks:
             raise TaskExists(task_id)
-        context = contextvars.Context() if context is None else context
+        given, context = context, contextvars.Context() if context is None else context
         task = self._make_task(coro, task_id, None, context, spawned=True)
+        task._owns_context = given is None
         context.run(origin.set, task.id)
         task.start()
         return task
@@ -249,18 +322,24 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
     ) -> Task[Any]:
         if not asyncio.iscoroutine(coro):
             raise TypeError(f"a coroutine was expected, got {coro!r}")
-        given = task_id
+        given, state = task_id, self.state
         while task_id is None or task_id in self.tasks:
-            self._made += 1
-            task_id = f"Task-{self._made}"
-        task: Task[Any] = Task(coro, loop=self, task_id=task_id, name=name, context=context, spawned=spawned)
+            state.named += 1
+            task_id = f"Task-{state.named}"
+        state.made += 1
+        task: Task[Any] = Task(
+            coro, loop=self, task_id=task_id, name=name, context=context, spawned=spawned, number=state.made
+        )
         task.keep = given is not None
+        self._came_or_went = True
         self.tasks[task_id] = task
         self.services.task_started(task)
         return task
 
     def task_ended(self, task: Task[Any]) -> None:
         """Drop a task that is done, unless it has to be found again: by its name, or as a failure of the engine's."""
+        self._came_or_went = True
+        self._inherit(task)
         if task.spawned and task.failed:
             self.unreported.append(task)
         elif not task.keep:
@@ -268,17 +347,29 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         self.services.task_ended(task, self.latest, kept=task.id in self.tasks)
         if self.watcher is not None:
             self.watcher(task)
+        if task.failed and not task.spawned:
+            self._unseen.append(weakref.ref(task))
+
+    def _inherit(self, task: Task[Any]) -> None:
+        """What a task that ends has set and asked for, and nobody has taken back, goes on without it."""
+        for order, timer in task.timers.items():
+            timer.owner = self.state
+            self.state.timers[order] = timer
+        for key, step in task.steps.items():
+            step.owner = self.state
+            self.state.steps[key] = step
+        task.timers, task.steps = {}, {}
 
     def set_task_factory(self, factory: Any) -> None:
         """Choose whether tasks start eagerly: ``asyncio.eager_task_factory`` or None; others cannot be served."""
         eager = getattr(asyncio, "eager_task_factory", None)
         if factory is not None and factory is not eager:
             raise EngineError("the durable loop makes its own tasks; use asyncio.eager_task_factory or None")
-        self._eager = factory is not None
+        self.state.eager = factory is not None
 
     def get_task_factory(self) -> Any:
         """Give ``asyncio.eager_task_factory`` if tasks start eagerly, else None."""
-        return getattr(asyncio, "eager_task_factory", None) if self._eager else None
+        return getattr(asyncio, "eager_task_factory", None) if self.state.eager else None
 
     # -- calls
 
@@ -333,7 +424,13 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         handle = TimerHandle(when, callback, args, self, context)
         if self._debug:
             self._check_call(handle, "call_at")
-        self._timers.add(handle)
+        self._timers.add(handle, self.running_task or self.state)
+        return handle
+
+    def call_again(self, when: float, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
+        """Have ``callback(*args)`` called at `when`; not stored: whoever asks for it asks again after a restart."""
+        handle = TimerHandle(when, callback, args, self, contextvars.Context())
+        self._timers.add(handle, _NOBODY)
         return handle
 
     def _check_call(self, handle: Any, method: str, *, any_thread: bool = False) -> None:
@@ -346,7 +443,7 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
 
     def _timer_handle_cancelled(self, handle: TimerHandle) -> None:
         if handle._scheduled:
-            self._timers.note_cancelled()
+            self._timers.note_cancelled(handle)
 
     def time(self) -> float:
         """Give the present time: UTC, seconds since the epoch; never less than before, also after a restart."""
@@ -371,7 +468,7 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         """Ask for a step; it starts after the next commit, or when its limiter lets it go."""
         context = contextvars.copy_context() if context is None else context
         asker = asker or str(getattr(asyncio.current_task(self), "id", ""))
-        return self.outbox.ask(self, fn, args, retry, context, options, (context.get(origin, ""), asker))
+        return self.outbox.ask(fn, args, retry, context, options, (context.get(origin, ""), asker))
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Future[Any]:
         """Run a function in a thread, as a step: at least once, its result stored."""
@@ -405,13 +502,13 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
 
     def get_exception_handler(self) -> Any:
         """Give the handler that was set."""
-        return self._handler
+        return self.state.handler
 
     def set_exception_handler(self, handler: Any) -> None:
         """Set what is called when a call fails or an exception is never looked at; None: they are logged."""
         if handler is not None and not callable(handler):
             raise TypeError(f"A callable object or None is expected, got {handler!r}")
-        self._handler = handler
+        self.state.handler = handler
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         """Log what went wrong."""
@@ -431,10 +528,10 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         """Hand what went wrong to the handler, and to the log if there is none or it fails itself."""
         if self._closed:
             return
-        if self._handler is None:
+        if self.state.handler is None:
             self._handle_by_default(context, "")
         else:
-            self._handle_by(self._handler, context)
+            self._handle_by(self.state.handler, context)
 
     def _handle_by_default(self, context: dict[str, Any], when: str) -> None:
         try:
@@ -510,6 +607,22 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         """Do nothing: there is no executor."""
 
 
+def _no_id(task: Any) -> bytes:
+    return b""
+
+
+class _Nobody:
+    """Owner of timers that are not stored."""
+
+    timers: dict[int, TimerHandle] = {}
+
+    def touch(self) -> None:
+        """There is nobody."""
+
+
+_NOBODY = _Nobody()
+
+
 def running_loop(asked_for: str) -> DurableLoop:
     """Give the durable loop that runs the calling task.
 
@@ -522,6 +635,16 @@ def running_loop(asked_for: str) -> DurableLoop:
             f"{asked_for} was called outside the tasks of an engine; call it in a coroutine that engine.spawn started"
         )
     return loop
+
+
+def stepping(handle: asyncio.Handle) -> Task[Any] | None:
+    """The task whose next step a call makes, if that is all there is to it."""
+    callback: Any = getattr(handle, "_callback", None)
+    if isinstance(callback, MethodType) and isinstance(callback.__self__, Task) and not handle.cancelled():
+        task = callback.__self__
+        if task.is_next_call(handle):
+            return task
+    return None
 
 
 def _new_loop() -> DurableLoop:

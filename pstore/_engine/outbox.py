@@ -1,4 +1,4 @@
-"""`Outbox`: the steps that are asked for but not answered; part of the graph.
+"""`Outbox`: the steps that are asked for but not answered; each is stored with the task that asked for it.
 
     asked      in `Outbox.pending`, `due` None     started after the commit that contains it; again after every restart
     resting    in `Outbox.pending`, `due` a moment  an attempt failed; a timer of the loop makes it asked again
@@ -18,7 +18,6 @@ import asyncio
 import contextvars
 import functools
 import random
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from pstore._engine.future import Future
 from pstore._engine.limits import Limits, limiter_of
 from pstore._engine.options import NONE, Options, check_seconds
+from pstore._store import constants
 from pstore.errors import StepKeyInUse, StepTimeout
 
 if TYPE_CHECKING:
@@ -118,7 +118,8 @@ class Step:
         details: what the last heartbeat told.
         last: the exception of the last attempt that failed, for people.
         until: moment at which it fails, UTC seconds; None: it has no deadline.
-        timers: of the loop, which rest and deadline have set.
+        timers: of the loop, which rest and deadline have set; not stored.
+        owner: the task that asked for it, or the state of the loop; it has the step in its `steps`.  Not stored.
     """
 
     options: Options | None = None
@@ -128,6 +129,7 @@ class Step:
     last = ""
     until: float | None = None
     timers: tuple[asyncio.TimerHandle, ...] = ()
+    owner: Any = None
 
     def __init__(
         self,
@@ -149,6 +151,31 @@ class Step:
         """Name of the function and key, for people."""
         return f"{name_of(self.fn)} [{self.key}]"
 
+    def touch(self) -> None:
+        """Say that the step may have changed."""
+        if self.owner is not None:
+            self.owner.touch()
+
+    def __getstate__(self) -> Any:
+        """The state: (key, fn, args, context, future, and a dict of what is not as it usually is)."""
+        own = self.__dict__
+        usual = type(self).__dict__
+        rare = {
+            name: value for name, value in own.items() if name not in _ALWAYS and value is not usual.get(name, None)
+        }
+        context = self.context if len(self.context) else None
+        return self.key, self.fn, self.args, context, self.future, rare or None
+
+    def __setstate__(self, state: Any) -> None:
+        if type(state) is dict:  # of an older store
+            self.__dict__.update(state)
+            self.timers = ()
+            return
+        self.key, self.fn, self.args, context, self.future, rare = state
+        self.context = contextvars.Context() if context is None else context
+        self.retry, self.failed, self.due = None, 0, None
+        self.__dict__.update(rare or {})
+
     def stop_timers(self) -> None:
         """Take back what was set for it, as it is over."""
         for timer in self.timers:
@@ -160,23 +187,41 @@ class Step:
         return f"<Step {self.title}>"
 
 
+# Of the attributes of a step: those that it always has, and those that are not stored.
+_ALWAYS = frozenset(("key", "fn", "args", "context", "future", "timers", "owner"))
+constants.register(40, Step)
+
+
 class Outbox:
-    """All steps of a loop that are not answered, by key.
+    """All steps of a loop that are not answered, by key.  Not stored: tasks have their steps, the state the limits."""
 
-    Attributes:
-        limits: what was let go, by the name of the limiter; None: no limiter was used yet.
-    """
-
-    limits: dict[str, Limits] | None = None
-
-    def __init__(self) -> None:
-        self.store_id = uuid.uuid4().hex[:16]
-        self.asked = 0
+    def __init__(self, loop: DurableLoop) -> None:
+        self._loop = loop
         self.pending: dict[str, Step] = {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Of a store that was written when the outbox had all steps; see `old_stores`."""
+        self.old = state
+
+    @property
+    def store_id(self) -> str:
+        """No other store has it."""
+        return self._loop.state.store_id
+
+    def restore(self, step: Step, owner: Any) -> None:
+        """Take up a step that was stored with a task, or with the state of the loop."""
+        step.owner = owner
+        self.pending[step.key] = step
+        if step.until is not None:
+            self._call_at(step, step.until, self._overdue, step)
+        if step.due is not None:
+            self._call_at(step, step.due, self._rearm, step.key)
+
+    def _call_at(self, step: Step, when: float, callback: Callable[..., object], *args: Any) -> None:
+        step.timers = (*step.timers, self._loop.call_again(when, callback, *args))
 
     def ask(
         self,
-        loop: DurableLoop,
         fn: Callable[..., Any],
         args: tuple[Any, ...],
         retry: Retry | None,
@@ -189,24 +234,25 @@ class Outbox:
         Raises:
             StepKeyInUse: a step of the same key is pending.  UnknownLimiter.
         """
-        given = options or NONE
-        key = self._new_key() if given.key is None else self._free_key(given.key, fn)
+        given, loop = options or NONE, self._loop
+        owner: Any = loop.running_task or loop.state
+        key = self._new_key(owner) if given.key is None else self._free_key(given.key, fn)
         if given.limit is not None:
             self.limits_of(given)
         step = Step(key, fn, args, retry, context, options)
-        step.asker = asker
+        step.asker, step.owner = asker, owner
         step.future = loop.create_future()
-        self.pending[key] = step
+        self.pending[key] = owner.steps[key] = step
         if retry is not None and retry.deadline is not None:
             step.until = loop.time() + retry.deadline
-            step.timers = (loop.call_at(step.until, self._overdue, step, context=contextvars.Context()),)
+            self._call_at(step, step.until, self._overdue, step)
         loop.fresh_steps.append(step)
         return step.future
 
-    def _new_key(self) -> str:
+    def _new_key(self, owner: Any) -> str:
         while True:
-            self.asked += 1
-            key = f"{self.store_id}.{self.asked}"
+            owner.asked += 1
+            key = f"{self.store_id}.{owner.number}.{owner.asked}"
             if key not in self.pending:  # as somebody may have given that very key
                 return key
 
@@ -224,11 +270,9 @@ class Outbox:
         Raises:
             UnknownLimiter: it is not declared in this process, and never was in this store.
         """
-        known = self.limits or {}
+        known = self._loop.state.limits
         assert options.limit is not None
         limiter = limiter_of(options.limit, known)
-        if self.limits is None:
-            self.limits = known
         limits = known.get(limiter.name)
         if limits is None:
             limits = known[limiter.name] = Limits(limiter)
@@ -246,13 +290,15 @@ class Outbox:
     def _drop(self, step: Step) -> None:
         step.stop_timers()
         del self.pending[step.key]
+        step.touch()
+        step.owner.steps.pop(step.key, None)
 
     def startable(self) -> list[Step]:
         """Give the steps that do not rest: those that were begun first, otherwise in the order of asking."""
         steps = [step for step in self.pending.values() if step.due is None and not step.future.done()]
         return sorted(steps, key=lambda step: not step.begun)
 
-    def answer(self, loop: DurableLoop, step: Step, value: Any, error: BaseException | None) -> Step | None:
+    def answer(self, step: Step, value: Any, error: BaseException | None) -> Step | None:
         """Take in what an attempt gave.
 
         Returns:
@@ -260,34 +306,37 @@ class Outbox:
         """
         if self.pending.get(step.key) is not step or step.future.done():
             return None
+        step.touch()
         if error is None:
             step.future.set_result(value)
-        elif self._rests(loop, step, error):
+        elif self._rests(step, error):
             return None
         else:
             step.future.set_exception(error)
         self._drop(step)
         return step
 
-    def _rests(self, loop: DurableLoop, step: Step, error: BaseException) -> bool:
+    def _rests(self, step: Step, error: BaseException) -> bool:
         """Let a step that failed rest, if it is to be tried again."""
         step.failed += 1
         pause = None if step.retry is None else step.retry.pause(step.failed, error)
-        due = 0.0 if pause is None else loop.time() + pause
+        due = 0.0 if pause is None else self._loop.time() + pause
         if pause is None or (step.until is not None and due >= step.until):
             return False
         step.due, step.last = due, f"{type(error).__name__}: {error}"[:LONGEST_TEXT]
-        timer = loop.call_at(due, self._rearm, step.key, context=contextvars.Context())
-        step.timers = (*(known for known in step.timers if known.when() == step.until), timer)
+        step.timers = tuple(known for known in step.timers if known.when() == step.until)
+        self._call_at(step, due, self._rearm, step.key)
         return True
 
     def _rearm(self, key: str) -> None:
         step = self.pending.get(key)
         if step is not None and step.due is not None:
             step.due = None
-            step.future.get_loop().fresh_steps.append(step)
+            step.touch()
+            self._loop.fresh_steps.append(step)
 
     def _overdue(self, step: Step) -> None:
         if self.pending.get(step.key) is step and not step.future.done():
+            step.touch()
             seconds = 0.0 if step.retry is None else float(step.retry.deadline or 0.0)
             step.future.set_exception(StepTimeout(step.title, "deadline", seconds, step.last))

@@ -4,9 +4,12 @@ Owned here: stepping a coroutine from await point to await point, cancellation, 
 
     state       `_fut_waiter`   where the next step is
     waiting     a future        among the callbacks of that future, as `_wakeup`
-    scheduled   None            among the ready calls of the loop
+    scheduled   None            among the ready calls of the loop, `turn` says where
     running     None            nowhere; this is never stored, as commits happen between calls
     done        None            nowhere; `_coro` has ended, and is not stored
+
+A task is the head of a capsule (`pstore._store.capsules`): it has a record of its own, with its coroutine, and all that
+only they lead to; its timers and steps are stored there as well.  Whoever changes a task, or runs it, touches it.
 
 Rules: behaves as `asyncio.Task` does, of the newest Python, on all of them; it is not a subclass, since the C class
 cannot be restored and the Python one keeps its steps under names that change with the version of Python.  A task that
@@ -22,13 +25,18 @@ import types
 from asyncio import base_tasks
 from asyncio.coroutines import _format_coroutine  # type: ignore[attr-defined]  # as asyncio's tasks show it
 from asyncio.tasks import _enter_task, _leave_task, _register_task
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pstore._engine.future import Future
+from pstore._engine import debug
+from pstore._engine.future import _WITHOUT_DEBUG, Future, _kept_callbacks, _live_callbacks
+from pstore._engine.timers import Handle
+from pstore._store import constants
 
 if TYPE_CHECKING:
     from pstore._engine.loop import DurableLoop
+    from pstore._engine.outbox import Step
+    from pstore._engine.timers import TimerHandle
 
 __all__ = ["Task"]
 
@@ -42,22 +50,37 @@ class Task(Future[T]):
         id: names the task in the store; unique there.
         spawned: whether the engine started it, rather than another task.
         keep: whether it is to be found by its id when it is done.
+        number: no other task of the store ever has it.
+        asked: how many steps it has asked for.
+        timers: those that it has set, by order.
+        steps: those that it has asked for and that are not answered, by key.
+        turn: its place among the ready calls when the loop was stored before they all were made; else None.
         since: when it came to where it stands: was made, last suspended, or ended; UTC seconds of the loop's time.
     """
 
+    __pstore_tracked__ = False
+    __pstore_capsule__ = True
     __slots__ = (
+        "_activate",
         "_context",
         "_coro",
         "_fut_waiter",
         "_must_cancel",
         "_name",
         "_num_cancels_requested",
+        "_owns_context",
+        "asked",
         "id",
         "keep",
+        "number",
         "since",
         "spawned",
+        "steps",
+        "timers",
         "title",
+        "turn",
     )
+    _activate: Callable[[Task[Any]], None]  # of a task that is not loaded: loads it
 
     def __init__(
         self,
@@ -68,6 +91,7 @@ class Task(Future[T]):
         name: str | None = None,
         context: contextvars.Context | None = None,
         spawned: bool = False,
+        number: int = 0,
     ) -> None:
         if self._loop is not None:
             raise RuntimeError(f"{self!r} object is already initialized")
@@ -82,10 +106,37 @@ class Task(Future[T]):
         self._coro: Coroutine[Any, Any, T] | None = coro
         self._name = task_id if name is None else str(name)
         self._context = contextvars.copy_context() if context is None else context
+        self._owns_context = context is None
+        self.number, self.asked = number, 0
+        self.timers: dict[int, TimerHandle] = {}
+        self.steps: dict[str, Step] = {}
+        self.turn: int | None = None
         self._fut_waiter: Any = None
         self._must_cancel = False
         self._num_cancels_requested = 0
         _register_task(self)  # type: ignore[arg-type]  # for asyncio.all_tasks()
+
+    def __getattr__(self, name: str) -> Any:
+        """Load the task, if it is not loaded yet."""
+        try:
+            activate = _activate_of(self)
+        except AttributeError:
+            return super().__getattr__(name)
+        del self._activate
+        activate(self)
+        return getattr(self, name)
+
+    def is_loaded(self) -> bool:
+        """Whether the task is not still to be loaded, when it is first used."""
+        try:
+            _activate_of(self)
+        except AttributeError:
+            return True
+        return False
+
+    def touch(self) -> None:
+        """Say that the task, or something that only it leads to, may have changed."""
+        self._loop.touched[self] = None
 
     # -- what asyncio.Task has
 
@@ -97,10 +148,13 @@ class Task(Future[T]):
 
     def get_coro(self) -> Coroutine[Any, Any, T] | None:
         """Give the coroutine; None if the task was done when it was stored."""
+        self.touch()
         return self._coro
 
     def get_context(self) -> contextvars.Context:
         """Give the context that the task runs in."""
+        self._owns_context = False
+        self.touch()
         return self._context
 
     def get_name(self) -> str:
@@ -109,6 +163,7 @@ class Task(Future[T]):
 
     def set_name(self, value: object) -> None:
         """Set the name; the id stays."""
+        self.touch()
         self._name = str(value)
 
     def set_result(self, result: T) -> None:
@@ -141,6 +196,7 @@ class Task(Future[T]):
 
     def cancel(self, msg: Any = None) -> bool:
         """Have CancelledError raised in the coroutine at its next step; False if the task is done."""
+        self.touch()
         self._unseen = False
         if self.done():
             return False
@@ -156,17 +212,66 @@ class Task(Future[T]):
 
     def uncancel(self) -> int:
         """Take one request to cancel back; gives how many are left."""
+        self.touch()
         if self._num_cancels_requested > 0:
             self._num_cancels_requested -= 1
             if self._num_cancels_requested == 0:
                 self._must_cancel = False
         return self._num_cancels_requested
 
+    # -- callbacks, outcome: as of a future
+
+    def add_done_callback(self, fn: Callable[[Any], object], *, context: contextvars.Context | None = None) -> None:
+        """Have the loop call ``fn(task)`` once the task is done; soon, if it is."""
+        self.touch()
+        super().add_done_callback(fn, context=context)
+
+    def add_waiter(self, task: Task[Any]) -> None:
+        """Have another task woken when this one is done."""
+        self.touch()
+        super().add_waiter(task)
+
+    def remove_done_callback(self, fn: Callable[[Any], object]) -> int:
+        """Take all calls of `fn` back; returns how many there were."""
+        self.touch()
+        return super().remove_done_callback(fn)
+
+    def exception(self) -> BaseException | None:
+        """As of a future."""
+        self.touch()
+        return super().exception()
+
+    def _failure(self) -> BaseException | None:
+        self.touch()
+        return super()._failure()
+
     # -- stepping
 
+    def wake(self, wakeup: Callable[[Any], object], future: Any) -> None:
+        """Make the next step soon: what it waits for is done."""
+        self.touch()
+        self._loop.call_soon(wakeup, future, context=self._context)
+
     def start(self) -> None:
-        """Have the loop make the first step."""
+        """Have the loop make the first step, or the next one."""
+        self.touch()
         self._loop.call_soon(self._step, context=self._context)
+
+    def next_call(self) -> asyncio.Handle:
+        """Make the call that makes the next step, of a task that has a `turn`."""
+        waiter = self._fut_waiter
+        if waiter is None:
+            return Handle(self._step, (), self._loop, self._context)
+        if isinstance(waiter, Future):
+            return Handle(self._wakeup, (waiter,), self._loop, self._context)
+        return Handle(self._wakeup_from, (waiter,), self._loop, _NOBODYS)
+
+    def is_next_call(self, handle: Any) -> bool:
+        """Whether a call is what `next_call` makes."""
+        args = handle._args
+        if self._fut_waiter is None:
+            return handle._callback == self._step and not args
+        return handle._callback in (self._wakeup, self._wakeup_from) and len(args) == 1 and args[0] is self._fut_waiter
 
     def start_eagerly(self) -> None:
         """Make the first step now, inside the running task, as ``eager_start=True`` asks for."""
@@ -178,6 +283,16 @@ class Task(Future[T]):
         finally:
             if outer is not None:
                 _enter_task(self._loop, outer)
+
+    def wait_for_foreign(self, future: Any) -> None:
+        """Be woken when a future of another kind is done, the one of `asyncio.gather` for instance.
+
+        In a context of nobody's: the task may not be loaded yet, and its own one is to be led to by nobody else.
+        """
+        future.add_done_callback(self._wakeup_from, context=_NOBODYS)
+
+    def _wakeup_from(self, future: Any) -> None:
+        self._context.run(self._wakeup, future)
 
     def _wakeup(self, future: Any) -> None:
         if isinstance(future, Future):
@@ -199,13 +314,17 @@ class Task(Future[T]):
             if not isinstance(error, asyncio.CancelledError):
                 error = self._make_cancelled_error()
             self._must_cancel = False
-        self._fut_waiter = None
-        _enter_task(self._loop, self)  # type: ignore[arg-type]
+        self._fut_waiter = self.turn = None
+        loop = self._loop
+        loop.touched[self] = None
+        outer, loop.running_task = loop.running_task, self
+        _enter_task(loop, self)  # type: ignore[arg-type]
         try:
             self._advance(error)
         finally:
-            _leave_task(self._loop, self)  # type: ignore[arg-type]
-            self.since = getattr(self._loop, "latest", self.since)  # asyncio's own loops have none
+            _leave_task(loop, self)  # type: ignore[arg-type]
+            loop.running_task = outer
+            self.since = loop.latest
             del self, error  # as above
 
     def _advance(self, error: BaseException | None) -> None:
@@ -248,7 +367,12 @@ class Task(Future[T]):
             self._step_soon_with(f"Task cannot await on itself: {self!r}")
         else:
             yielded._asyncio_future_blocking = False
-            yielded.add_done_callback(self._wakeup, context=self._context)
+            if not isinstance(yielded, Future):
+                self.wait_for_foreign(yielded)
+            elif yielded.done():
+                self.wake(self._wakeup, yielded)
+            else:
+                yielded.add_waiter(self)
             self._fut_waiter = yielded
             if self._must_cancel and yielded.cancel(msg=self._cancel_message):
                 self._must_cancel = False
@@ -276,20 +400,88 @@ class Task(Future[T]):
 
     def __del__(self) -> None:
         # A spawned task that failed is reported by the engine, which keeps it.
-        if not getattr(self, "spawned", True):
-            super().__del__()
+        if not self.is_loaded() or getattr(self, "spawned", True):
+            return
+        super().__del__()
 
     # -- storing, showing
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __capsule_state__(self) -> tuple[Any, ...]:
+        """The state: coroutine, waiter, callbacks, context, id, number, flags, since, and what is rarely there."""
+        loop, done = self._loop, self.done()
         # The coroutine first, so that the path to what cannot be stored leads through it, not through callbacks.
-        state = {"id": self.id, "_coro": None if self.done() else self._coro, **super().__getstate__()}
+        rare: dict[str, Any] = {}
+        if self._name != self.id:
+            rare["_name"] = self._name
+        for name, usual in _RARE:
+            value = getattr(self, name)
+            if value is not usual:
+                rare[name] = value
+        if done:
+            rare |= self._whole_state()
+            del rare["_callbacks"], rare["_loop"]
+            rare["title"] = self.title
+        elif self._source_traceback is not None:
+            rare["_source_traceback"] = debug.kept(self._source_traceback)
+        if self.timers:
+            rare["timers"] = tuple(self.timers.values())
+        if self.steps:
+            rare["steps"] = tuple(self.steps.values())
+        context = None if self._owns_context and not len(self._context) else self._context
+        flags = self.spawned * _SPAWNED + self.keep * _KEEP + self._must_cancel * _MUST_CANCEL
+        flags += self._asyncio_future_blocking * _BLOCKING + self._owns_context * _OWNS_CONTEXT
+        coro = None if done else self._coro
+        callbacks = tuple(_kept_callbacks(self._callbacks))
+        numbers = (self.number, self.asked, flags)
+        return coro, self._fut_waiter, callbacks, context, loop, self.id, *numbers, self.since, rare or None
+
+    def __capsule_path__(self, path: str) -> str:
+        place, _, rest = path.removeprefix("root[").partition("]")
+        if place == "0":
+            return f"task {self.id!r}{rest}"
+        if place == str(len(_PARTS)):  # what is rarely there, by name
+            name, _, rest = rest.removeprefix("['").partition("']")
+            return f"tasks[{self.id!r}].{name}{rest}"
+        return f"tasks[{self.id!r}].{_PARTS[int(place)]}{rest}"
+
+    def __set_capsule_state__(self, state: tuple[Any, ...]) -> None:
+        coro, waiter, callbacks, context, loop, task_id, number, asked, flags, since, rare = state
+        Future.__init__(self, loop=_WITHOUT_DEBUG)
+        self._loop, self._coro, self._fut_waiter = loop, coro, waiter
+        self._callbacks = _live_callbacks(callbacks)
+        self._context = contextvars.Context() if context is None else context
+        self._name = self.id = task_id
+        self.number, self.asked, self.since = number, asked, since
+        self.spawned, self.keep = bool(flags & _SPAWNED), bool(flags & _KEEP)
+        self._must_cancel, self._asyncio_future_blocking = bool(flags & _MUST_CANCEL), bool(flags & _BLOCKING)
+        self._owns_context = bool(flags & _OWNS_CONTEXT)
+        for name, usual in _RARE:
+            setattr(self, name, usual)
+        given = dict(rare or ())
+        self.timers = {handle.order: handle for handle in given.pop("timers", ())}
+        self.steps = {step.key: step for step in given.pop("steps", ())}
+        if "_state" in given:
+            super().__setstate__({"_callbacks": callbacks, "_loop": loop, **given})
+            given = {name: value for name, value in given.items() if name in _OF_TASK}
+        else:
+            self._source_traceback = debug.restored(given.pop("_source_traceback", None))
+            self.title = getattr(coro, "__qualname__", type(coro).__name__)
+        for name, value in given.items():
+            setattr(self, name, value)
+        if not self.done():
+            _register_task(self)  # type: ignore[arg-type]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # For who stores a task by itself, and for stores that were written when tasks had no records of their own.
+        state = {"id": self.id, "_coro": None if self.done() else self._coro, **self._whole_state()}
         for name in Task.__slots__:
-            state.setdefault(name, getattr(self, name))
+            if name not in ("_activate", "timers", "steps"):
+                state.setdefault(name, getattr(self, name))
         return state
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.since = 0.0  # of a store that was written before there was such a thing
+    def __setstate__(self, state: Any) -> None:
+        self.since, self.number, self.asked, self._owns_context, self.turn = 0.0, 0, 0, False, None
+        self.timers, self.steps = {}, {}
         super().__setstate__(state)
         if not self.done():
             _register_task(self)  # type: ignore[arg-type]
@@ -304,6 +496,20 @@ class Task(Future[T]):
         if self._fut_waiter is not None:
             info.insert(3, f"wait_for={self._fut_waiter!r}")
         return info
+
+
+_PARTS = ("_coro", "_fut_waiter", "_callbacks", "_context", "_loop", "id", "number", "asked", "flags", "since")
+_NOBODYS = contextvars.Context()
+_activate_of = Task.__dict__["_activate"].__get__
+_SPAWNED, _KEEP, _MUST_CANCEL, _BLOCKING, _OWNS_CONTEXT = 1, 2, 4, 8, 16
+_RARE: tuple[tuple[str, Any], ...] = (
+    ("_num_cancels_requested", 0),
+    ("turn", None),
+    ("_cancel_message", None),
+    ("_cancelled_exc", None),
+)
+_OF_TASK = frozenset(("_name", "title", *(name for name, _ in _RARE)))
+constants.register(32, Task)
 
 
 def _without_first_frame(error: BaseException) -> BaseException:

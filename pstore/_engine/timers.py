@@ -2,17 +2,24 @@
 
 Rules: a deadline is absolute, UTC seconds, so it means the same after any number of restarts; equal deadlines fire
 in the order in which they were set; a cancelled timer is never stored.
+
+A timer is stored with its *owner*: the task that set it, or the loop's state if none did.  `Timers` is made again from
+those when a store is opened.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import heapq
 from typing import Any
 
 from pstore._engine import debug
+from pstore._store import constants
 
 __all__ = ["Handle", "TimerHandle", "Timers"]
+
+_CANCELLED, _SCHEDULED = 1, 2
 
 
 class Handle(asyncio.Handle):
@@ -22,13 +29,13 @@ class Handle(asyncio.Handle):
     __slots__ = ()
     _STORED: tuple[str, ...] = ("_callback", "_args", "_cancelled", "_loop", "_context")
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> Any:
         state = {name: getattr(self, name) for name in self._STORED}
         if self._source_traceback:
             state["_source_traceback"] = debug.kept(self._source_traceback)
         return state
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: Any) -> None:
         for name, value in state.items():
             setattr(self, name, value)
         self._repr, self._source_traceback = None, debug.restored(state.get("_source_traceback"))
@@ -38,11 +45,36 @@ class Handle(asyncio.Handle):
 
 
 class TimerHandle(Handle, asyncio.TimerHandle):
-    """A call that the loop will make at a moment.  As `asyncio.TimerHandle`, and storable."""
+    """A call that the loop will make at a moment.  As `asyncio.TimerHandle`, and storable.
 
-    __slots__ = ()
+    Attributes:
+        order: in which order it was set.
+        owner: what has it in its `timers`, a dict by order.
+    """
+
+    __slots__ = ("order", "owner")
+    order: int
+    owner: Any
     _scheduled: bool  # a slot of asyncio's class
+    _when: float
     _STORED = (*Handle._STORED, "_when", "_scheduled")
+
+    def __getstate__(self) -> Any:
+        if self._source_traceback:
+            return super().__getstate__()
+        # A context that nobody can know of, as the handle made it, is not kept if there is nothing in it.
+        context: contextvars.Context | None = self._context
+        flags = self._cancelled * _CANCELLED + self._scheduled * _SCHEDULED
+        return self._callback, self._args, self._loop, context, self._when, self.order, self.owner, flags
+
+    def __setstate__(self, state: Any) -> None:
+        if type(state) is not tuple:
+            self.order, self.owner = 0, None
+            super().__setstate__(state)
+            return
+        self._callback, self._args, self._loop, self._context, self._when, self.order, self.owner, flags = state
+        self._cancelled, self._scheduled = bool(flags & _CANCELLED), bool(flags & _SCHEDULED)
+        self._repr = self._source_traceback = None
 
 
 def _new_handle(cls: type[asyncio.Handle]) -> asyncio.Handle:
@@ -50,7 +82,7 @@ def _new_handle(cls: type[asyncio.Handle]) -> asyncio.Handle:
 
 
 class Timers:
-    """The timers of a loop, soonest first."""
+    """The timers of a loop, soonest first; not stored."""
 
     # Cancelled entries stay in the heap until they come up; more of them than this, and than live ones: swept out.
     SWEEP_AT = 64
@@ -60,17 +92,24 @@ class Timers:
         self._set = 0
         self._cancelled = 0
 
-    def add(self, handle: TimerHandle) -> None:
-        """Let the timer wait for its moment."""
+    def add(self, handle: TimerHandle, owner: Any) -> None:
+        """Let a new timer wait for its moment."""
         self._set += 1
-        handle._scheduled = True
+        handle._scheduled, handle.order, handle.owner = True, self._set, owner
+        owner.timers[self._set] = handle
         heapq.heappush(self._heap, (handle.when(), self._set, handle))
 
-    def note_cancelled(self) -> None:
-        """Count a timer that was cancelled while it waited."""
+    def restore(self, handle: TimerHandle) -> None:
+        """Let a timer that was stored wait again."""
+        self._set = max(self._set, handle.order)
+        heapq.heappush(self._heap, (handle.when(), handle.order, handle))
+
+    def note_cancelled(self, handle: TimerHandle) -> None:
+        """A timer was cancelled while it waited."""
+        self._disown(handle)
         self._cancelled += 1
         if self._cancelled > self.SWEEP_AT and self._cancelled * 2 > len(self._heap):
-            self._heap = self._live()
+            self._heap = [entry for entry in self._heap if not entry[2].cancelled()]
             heapq.heapify(self._heap)
             self._cancelled = 0
 
@@ -90,15 +129,29 @@ class Timers:
     def _pop(self) -> TimerHandle:
         handle = heapq.heappop(self._heap)[2]
         handle._scheduled = False
-        self._cancelled -= handle.cancelled()
+        if handle.cancelled():
+            self._cancelled -= 1
+        else:
+            self._disown(handle)
         return handle
 
-    def _live(self) -> list[tuple[float, int, TimerHandle]]:
-        return [entry for entry in self._heap if not entry[2].cancelled()]
-
-    def __getstate__(self) -> tuple[list[tuple[float, int, TimerHandle]], int]:
-        return sorted(self._live(), key=lambda entry: entry[:2]), self._set
+    def _disown(self, handle: TimerHandle) -> None:
+        owner, handle.owner = handle.owner, None
+        if owner is not None:
+            owner.touch()
+            owner.timers.pop(handle.order, None)
 
     def __setstate__(self, state: tuple[list[tuple[float, int, TimerHandle]], int]) -> None:
-        self._heap, self._set = state  # sorted, so it is a heap
-        self._cancelled = 0
+        """Of a store that was written when timers were stored apart; see `DurableLoop.__setstate__`."""
+        self.__init__()  # type: ignore[misc]
+        self._heap, self._set = state
+
+    def of_old_store(self) -> list[TimerHandle]:
+        """The timers of such a store."""
+        for _, order, handle in self._heap:
+            handle.order = order
+        return [handle for *_, handle in self._heap]
+
+
+for _number, _obj in enumerate((Handle, TimerHandle, _new_handle), 24):
+    constants.register(_number, _obj)

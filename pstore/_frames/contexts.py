@@ -13,6 +13,7 @@ import contextvars
 import decimal
 import sys
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -92,8 +93,10 @@ class _Record:
         self.made: dict[Any, Any] = {}
 
 
-# id of a context -> its record, which the unpickler's memo keeps alive until all is loaded.
+# id of a context -> its record, which the unpickler's memo keeps alive until all is loaded; and the latest ones, as a
+# token may be loaded after its context.
 _records: weakref.WeakValueDictionary[int, _Record] = weakref.WeakValueDictionary()
+_latest: deque[tuple[_Record, contextvars.Context]] = deque(maxlen=1000)
 
 
 @stored
@@ -108,6 +111,7 @@ def empty_context(carrier: list[Any]) -> Any:
 @stored
 def fill_context(context: Any, items: tuple[tuple[Any, Any], ...]) -> None:
     """Second phase of a context."""
+    _latest.append((_records[id(context)], context))
     for variable, value in items:
         token = context.run(variable.set, value)
         if token.old_value is contextvars.Token.MISSING:

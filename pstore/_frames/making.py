@@ -238,15 +238,17 @@ class _Load:
     Attributes:
         marks: for each load under way, one within the other, how many frames were made before it.
         under_way: id of an async generator made in this load -> (itself, the awaitable that drives it).
+        left: those of earlier loads that nobody has asked for: whoever drives it is loaded later.
         empty: ids of shells that were not filled yet; `made` keeps them alive.
         made: the frames.  In a cyclic graph one may be made twice, and the other dropped; when a load fails, all are.
     """
 
-    __slots__ = ("empty", "made", "marks", "under_way")
+    __slots__ = ("empty", "left", "made", "marks", "under_way")
 
     def __init__(self) -> None:
         self.marks: list[int] = []
         self.under_way: dict[int, tuple[Any, Any]] = {}
+        self.left: dict[int, tuple[Any, Any]] = {}
         self.empty: set[int] = set()
         self.made: list[Any] = []
 
@@ -276,6 +278,8 @@ def end_of_load(failed: bool = False) -> None:
     if load.marks:
         return
     if load.under_way:
+        if not failed:
+            load.left |= {key: pair for key, pair in load.under_way.items() if getrefcount(pair[1]) <= _UNUSED}
         load.under_way.clear()
     if load.empty:
         load.empty.clear()
@@ -294,6 +298,15 @@ def _loose() -> int:
 
 
 _LOOSE = _loose()
+
+
+def _unused() -> int:
+    """What `getrefcount` says in a comprehension over pairs of an object that only its pair has."""
+    pairs = {0: (None, object())}
+    return [getrefcount(pair[1]) for _, pair in pairs.items()][0]
+
+
+_UNUSED = _unused()
 
 
 @stored
@@ -413,7 +426,10 @@ TWO_PHASES: dict[Any, tuple[Any, Any]] = {
 
 @stored
 def driving(gen: Any) -> Any:
-    """The awaitable that drives an async generator made in this load, which is suspended in an await."""
+    """The awaitable that drives an async generator that was made in a load, and is suspended in an await."""
+    left = _thread.load.left.pop(id(gen), None)
+    if left is not None:
+        return left[1]
     try:
         return _thread.load.under_way[id(gen)][1]
     except KeyError:

@@ -42,7 +42,7 @@ from pstore._store.clusters import Cluster
 from pstore._store.containers import CONTAINERS, keys_of_subclass
 from pstore._store.ephemeral import recipes
 from pstore._store.heap import Heap
-from pstore._store.kinds import DICT, INSTANCE, LEAF, LIST, PERSISTENT, PLACED, SET, Kind
+from pstore._store.kinds import DICT, HEAD, INSTANCE, LEAF, LIST, PERSISTENT, PLACED, REDUCED, SET, Kind
 from pstore._store.layout import Layout
 from pstore._store.reduced import FRAMES, Reduced, parts
 
@@ -192,6 +192,40 @@ class Cutting(abc.ABC):
             numbers = self._numbers[cluster] = {id(node): number for number, node in nodes if node is not None}
         return numbers
 
+    @property
+    def added(self) -> list[int]:
+        """Ids of all objects that were put into clusters, in order."""
+        return self._added
+
+    def take_in(self, obj: Any) -> None:
+        """Put an object that was in a capsule into a cluster; or have the one that it is in surveyed again."""
+        home = self.heap.home
+        where = home.get(id(obj))
+        if where is not None:
+            if id(obj) in self.numbers(where):
+                self.again(where)
+            else:
+                self._promote(obj, where)
+            return
+        kind = self.heap.kinds[type(obj)]
+        self._cluster, self._layout, self._foreign = _NOWHERE, Layout(), {}
+        if id(obj) in recipes or (kind.code == PLACED and obj is not _EMPTY):
+            self._put_apart(obj)
+        elif kind.code == REDUCED and kind.cls not in CONTAINERS and not isinstance(obj, type):
+            reduced = self._reduce(obj)
+            if reduced.value is not None:
+                function, arguments = reduced.value[:2]
+                if reduced.has_state and self._always_leaves(function, arguments, kind.cls):
+                    self._new_node(obj, dependent=kind.dependent)
+                else:
+                    self._put_apart(obj)
+        else:
+            self._new(obj, kind)
+        self._cluster = None
+
+    def _put_apart(self, obj: Any) -> None:
+        self.put(obj, self.new_cluster(dependent=True, solo=True))
+
     def new_cluster(self, *, dependent: bool = False, solo: bool = False) -> Cluster:
         """A cluster without nodes, to be surveyed."""
         return self._enter(Cluster(self._new_oid(), dependent=dependent, solo=solo))
@@ -276,8 +310,7 @@ class Cutting(abc.ABC):
     def _promote(self, value: Any, where: Cluster) -> None:
         """Give a placed object a cluster of its own."""
         self._retake(where)
-        own = self.new_cluster(dependent=True, solo=True)
-        self.put(value, own)
+        self._put_apart(value)
 
     # ------------------------------------------------------------ values
 
@@ -304,7 +337,7 @@ class Cutting(abc.ABC):
     def _temporary(self, value: Any) -> None:
         """An object that a reduce value alone holds: part of the state that it occurs in, whatever it is."""
         kind = self.heap.kinds[type(value)]
-        if kind.code in (LEAF, PERSISTENT) or kind.cls in _SEEN_WHOLE or isinstance(value, type):
+        if kind.code in (LEAF, PERSISTENT, HEAD) or kind.cls in _SEEN_WHOLE or isinstance(value, type):
             self._values((value,))
             return
         reduced = self._reduce(value)
@@ -375,6 +408,9 @@ class Cutting(abc.ABC):
             self._place_parts(value)
         elif code == PERSISTENT:
             self._new_persistent(value)
+        elif code == HEAD:
+            self.heap.meet(value)
+            self._foreign[id(value)] = value
         else:
             self._new_reduced(value, kind)
 
@@ -468,6 +504,8 @@ class Cutting(abc.ABC):
 
     def _watch_reduced(self, obj: Any, kind: Kind, reduced: Reduced) -> None:
         watch = self._layout.watch
+        if getattr(kind.cls, "__pstore_fixed__", False):  # what is stored of it does not change
+            return
         if isinstance(obj, _SEEN_WHOLE) or getattr(kind.cls, "__pstore_tracked__", False):
             watch.see(obj)
             if isinstance(obj, FRAMES):
@@ -534,6 +572,10 @@ class Cutting(abc.ABC):
             elif kind.hashed_by_value and not isinstance(key, (type, MethodType, Persistent)):
                 self._is_late = True
                 self._late_for.append(id(key))
+
+
+_NOWHERE = Cluster(b"", solo=True)
+"""In place of the cluster at hand where there is none."""
 
 
 def _has_room(cluster: Cluster) -> bool:

@@ -44,6 +44,8 @@ class Heap:
         shrunk: clusters whose records have nodes that have gone.
         incomplete: there are clusters of which it is not known what they lead to, until they are surveyed.
         open: the clusters, dependent or not, that new nodes are put into.
+        meet: gives the object id of a head of `capsules`, of one that is new as well.
+        led_by_capsules: gives the nodes that capsules lead to.
     """
 
     def __init__(self) -> None:
@@ -62,6 +64,8 @@ class Heap:
         self.dropped: list[Any] = []
         self._pages: list[Page] = []
         self._singles: dict[Cluster, None] = {}
+        self.meet: Callable[[Any], bytes] = _no_heads
+        self.led_by_capsules: Callable[[], Iterable[Any]] = tuple
 
     @property
     def home(self) -> dict[int, Cluster]:
@@ -163,6 +167,7 @@ class Heap:
         }
         todo = [top]
         todo += [cluster.nodes[0] for cluster in self.clusters.values() if isinstance(cluster.nodes[0], Persistent)]
+        todo += self.led_by_capsules()
         seen = set(map(id, todo))
         while todo:
             node = todo.pop()
@@ -298,6 +303,10 @@ class Heap:
     def all_looked_at(self) -> None:
         """All that `changed` has found was surveyed again, so that grown classes are known as they are."""
         self.shared.update(self._counted)
+
+
+def _no_heads(head: Any) -> bytes:
+    raise AssertionError("a heap without capsules")
 
 
 def _no_longer(before: list[Any], now: list[Any]) -> list[Any]:

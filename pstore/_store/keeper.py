@@ -24,13 +24,15 @@ from pstore._frames.gates import is_shared
 from pstore._frames.policy import Policy
 from pstore._store import checked, graph, module_state
 from pstore._store.body import Writer, digest_of
+from pstore._store.capsulebody import read_state
+from pstore._store.capsules import Capsule, Capsules, Written
 from pstore._store.closing import let_go
 from pstore._store.clusters import Cluster
 from pstore._store.heap import Heap
 from pstore._store.layout import Layout
 from pstore._store.loading import Loader
 from pstore._store.loading import Record as Loaded
-from pstore._store.records import RECORD_FORMAT, Jar, Record, decode, encode
+from pstore._store.records import CAPSULE_FORMAT, RECORD_FORMAT, Jar, Record, decode, encode
 from pstore._store.survey import Survey
 from pstore.errors import (
     ModuleStateError,
@@ -50,6 +52,7 @@ from pstore.errors import (
 __all__ = ["Keeper", "Mortals", "unreadable"]
 
 _KEY = "pstore"
+_CODES = "codes"
 _ZERO = bytes(8)
 _SUSPECTS = 1000
 _Written = dict[Cluster, tuple[Layout, bytes, list[bytes]]]
@@ -108,10 +111,25 @@ class Keeper:
         self.failed = self._busy = False
         self.mortals: Mortals | None = None
         self._adopted: list[Any] = []
-        self._heap = Heap()
-        self._loader = self._new_loader(self._heap)
+        self._begin()
         self._replaces = False
         self._top_cluster: Cluster
+
+    def _begin(self) -> None:
+        """With nothing loaded."""
+        self._heap = Heap()
+        self.capsules = Capsules(self._heap, self._jar.new_oid, self._codes, self._activate_head)
+        self._heap.meet, self._heap.led_by_capsules = self.capsules.meet, self.capsules.leads_to
+        self._loader = self._new_loader(self._heap)
+
+    def with_capsules(self) -> Capsules:
+        """The capsules; from now on there may be some."""
+        self._codes()  # in its place before the first commit that needs it
+        return self.capsules
+
+    def _codes(self) -> dict[bytes, Any]:
+        codes: dict[bytes, Any] = self.top[0].setdefault(_CODES, {})
+        return codes
 
     # ------------------------------------------------------------ committing
 
@@ -135,18 +153,22 @@ class Keeper:
             changed = self._changed()
         if self._top_cluster.digest is None and not self._top_cluster.held:
             changed.append(self._top_cluster)  # never stored, or stored in format 1
-        if not changed:
+        if not changed and not self.capsules.touched:
             return self.tid
         survey = self._new_survey()
         try:
-            survey.run(changed)
+            if changed:
+                survey.run(changed)
+            capsules = self.capsules.write(survey)
             for layout in survey.layouts.values():
                 module_state.watch(layout.watch.frames, strict=self._strict_globals)
+            module_state.watch(self.capsules.frames(), strict=self._strict_globals)
             written: _Written = {}
             bodies = self._bodies(survey, written)
             if bodies and heap.shrunk:
                 # a node that has gone still stands in these records, and may lead to what is written away now
                 survey.run([cluster for cluster in heap.shrunk if cluster not in survey.layouts])
+                capsules = self.capsules.write(survey)
                 bodies = self._bodies(survey, written, set(heap.shrunk))
         except (ModuleStateError, ModuleStateWarning):
             self._take_back(survey)
@@ -157,8 +179,7 @@ class Keeper:
         except BaseException:
             self._take_back(survey)
             raise
-        if bodies:
-            self._commit(survey, bodies, note)
+        self._commit(survey, bodies, capsules, note)
         self._settle(survey)
         if heap.suspects > _SUSPECTS + len(heap.home) or (thorough and heap.suspects and len(heap.home) < _SUSPECTS):
             self._collect()
@@ -199,8 +220,7 @@ class Keeper:
         except BaseException:
             self._take_back(survey)
             raise
-        if bodies:
-            self._commit(survey, bodies, "compact")
+        self._commit(survey, bodies, {}, "compact")
         self._sweep(self._finish(survey, survey.layouts))
 
     def _registered(self, known: Iterable[Cluster]) -> list[Cluster]:
@@ -228,7 +248,9 @@ class Keeper:
         def reference(obj: Any) -> tuple[bytes, Any]:
             if isinstance(obj, Persistent):
                 return bytes(obj._p_oid), type(obj)
-            cluster = home[id(obj)]
+            cluster = home.get(id(obj))
+            if cluster is None:
+                return self.capsules.meet(obj), type(obj)
             return cluster.oid, survey.numbers(cluster)[id(obj)]
 
         return reference
@@ -255,8 +277,22 @@ class Keeper:
                 found.append((cluster, encode(body, references, cls), digest))
         return found
 
-    def _commit(self, survey: Survey, bodies: list[tuple[Cluster, bytes, int]], note: str | None) -> None:
+    def _commit(
+        self,
+        survey: Survey,
+        bodies: list[tuple[Cluster, bytes, int]],
+        capsules: dict[Capsule, Written],
+        note: str | None,
+    ) -> None:
+        """Write what is not stored just so, if there is anything."""
         records = [(cluster.oid, cluster.serial, data) for cluster, data, _ in bodies]
+        for capsule, new in capsules.items():
+            if new.digest != capsule.digest:
+                data = encode(new.body, new.references, version=CAPSULE_FORMAT)
+                records.append((capsule.oid, capsule.serial, data))
+        if not records:
+            self.capsules.settle(capsules, None)
+            return
         if self._top_cluster.serial == _ZERO and not self._replaces:
             records.append(self._jar.name_root(_KEY, self._top_cluster.oid))
         try:
@@ -265,6 +301,7 @@ class Keeper:
             self._take_back(survey)
             self.failed = self._jar.doubtful or isinstance(error, ConflictError)
             raise self._not_committed(error) from error
+        self.capsules.settle(capsules, self.tid)
         for cluster, _, digest in bodies:
             cluster.serial, cluster.digest = self.tid, digest
             self._heap.shrunk.pop(cluster, None)
@@ -310,8 +347,10 @@ class Keeper:
 
     def _is_changed(self) -> bool:
         changed = self._heap.changed()
-        if self._jar.registered or not changed:
-            return bool(self._jar.registered)
+        if self._jar.registered or self.capsules.touched:
+            return True
+        if not changed:
+            return False
         survey = self._new_survey()
         try:
             survey.run(changed)
@@ -391,6 +430,9 @@ class Keeper:
 
     def _refusal(self, error: Exception) -> Exception:
         """The error with the path from the root to what cannot be stored."""
+        of_capsule = self.capsules.refusal()
+        if of_capsule is not None:
+            return of_capsule
         try:
             graph.dumps(tuple(self.top))
         except UnsupportedValue as found:
@@ -407,14 +449,13 @@ class Keeper:
 
     def load(self) -> None:
         """Load what is stored, in new objects; those before are let go of.  An error changes nothing."""
-        before = self._heap, self._loader
-        self._heap = Heap()
-        self._loader = self._new_loader(self._heap)
+        before = self._heap, self._loader, self.capsules
+        self._begin()
         try:
             self._jar.refresh()
             top = self._load_top(self._find())
         except BaseException as error:
-            self._heap, self._loader = before
+            self._heap, self._loader, self.capsules = before
             if isinstance(error, PstoreError | MemoryError) or not isinstance(error, Exception):
                 raise
             raise unreadable(self.name, error) from error
@@ -429,7 +470,7 @@ class Keeper:
             let_go(self.top, self._heap)
 
     def _new_loader(self, heap: Heap) -> Loader:
-        return Loader(heap, self._read, self._jar.ghost, self._unpickler(), self._guard())
+        return Loader(heap, self._read, self._ghost, self._unpickler(), self._guard())
 
     def _unpickler(self) -> Callable[..., Any]:
         policy = self._policy
@@ -468,7 +509,7 @@ class Keeper:
             raise NotAStore(self.name, "it is a ZODB database, but not one of pstore's")
         return names[_KEY][0] if names else None
 
-    def _read(self, oid: bytes) -> Loaded:
+    def _read(self, oid: bytes, wanted: int = RECORD_FORMAT) -> Loaded:
         try:
             data, serial = self._jar.read(oid)
         except (POSKeyError, ReadConflictError) as error:
@@ -477,8 +518,8 @@ class Keeper:
                 raise NoSuchState(self.name, f"object {number:,} of then was packed away meanwhile") from error
             raise StoreCorrupt(self.name, f"the record of object {number:,} is missing") from error
         version, body, references = decode(data)
-        if version != RECORD_FORMAT:
-            raise ValueError(f"a record of format {version} is among those of format {RECORD_FORMAT}")
+        if version != wanted:
+            raise ValueError(f"a record of format {version} is where one of format {wanted} should be")
         return body, references, bytes(serial)
 
     def _load_record(self, oid: bytes, persistent: Any = None) -> None:
@@ -512,6 +553,33 @@ class Keeper:
             if layout.watch.opaque or layout.shuffled:
                 body, references = writer.write(cluster.nodes, layout)
                 cluster.digest = digest_of(body, references)
+
+    def _ghost(self, oid: bytes, cls: type) -> Any:
+        """The head, or the Persistent object, of that id; loaded or not."""
+        if getattr(cls, "__pstore_capsule__", False):
+            return self.capsules.ghost(oid, cls)
+        return self._jar.ghost(oid, cls)
+
+    def _activate_head(self, head: Any, capsule: Capsule) -> None:
+        """A head is used for the first time."""
+        try:
+            body, references, serial = self._read(capsule.oid, CAPSULE_FORMAT)
+            state, places = read_state(body, references, head, self._object_at, self._unpickler())
+        except PstoreError:
+            raise
+        except Exception as error:
+            raise unreadable(self.name, error) from error
+        capsule.serial, capsule.digest, capsule.places = serial, digest_of(body, references), places
+        head.__set_capsule_state__(state)
+        self.capsules.touch(head)
+
+    def _object_at(self, oid: bytes, entry: int | type) -> Any:
+        """The node of a number, or the object of a class, that a record has; the cluster if it is a node."""
+        if isinstance(entry, type):
+            return self._ghost(oid, entry)
+        if oid not in self._heap.clusters:
+            self._load_record(oid)
+        return self._heap.clusters[oid]
 
     def _activate(self, obj: Any) -> None:
         """A Persistent object is used for the first time."""
@@ -550,7 +618,7 @@ class _NoCollection:
 
 def _as_seen(path: str) -> str:
     """Turn a path from the pair that is stored into one from what users know."""
-    for stored, seen in (("root[1]", "root"), ("root[0]['loop'].", ""), ("root[0]", "parts")):
+    for stored, seen in (("root[1]", "root"), ("root[0]['loop'].state.", ""), ("root[0]", "parts")):
         if path.startswith(stored):
             path = seen + path[len(stored) :]
             break

@@ -10,6 +10,7 @@ kind           objects
 `LIST` ...     the built-in containers: nodes, made empty, filled later
 `INSTANCE`     plain instances whose attributes are all there is to them: nodes, made by ``object.__new__``
 `REDUCED`      all that says itself how it is stored (a reducer of `_frames`, ``__reduce__``, ``__getstate__``, ...)
+`HEAD`         heads of `capsules`: records of their own, with what only they lead to
 `PERSISTENT`   instances of `persistent.Persistent`, BTrees: records of their own, loaded when they are first used
 =============  ========================================================================================================
 
@@ -38,9 +39,22 @@ from persistent import Persistent
 from pstore._frames import reducer_of
 from pstore._frames.attributes import Inline, inline_of
 
-__all__ = ["DICT", "INSTANCE", "LEAF", "LIST", "PERSISTENT", "PLACED", "REDUCED", "SET", "Kind", "Kinds", "by_value"]
+__all__ = [
+    "DICT",
+    "HEAD",
+    "INSTANCE",
+    "LEAF",
+    "LIST",
+    "PERSISTENT",
+    "PLACED",
+    "REDUCED",
+    "SET",
+    "Kind",
+    "Kinds",
+    "by_value",
+]
 
-LEAF, PLACED, LIST, DICT, SET, INSTANCE, REDUCED, PERSISTENT = range(8)
+LEAF, PLACED, LIST, DICT, SET, INSTANCE, REDUCED, PERSISTENT, HEAD = range(9)
 
 _LEAVES: tuple[type, ...] = (
     type(None),
@@ -151,6 +165,8 @@ def _code_of(cls: type) -> int:
         return LEAF
     if issubclass(cls, Persistent):
         return PERSISTENT
+    if getattr(cls, "__pstore_capsule__", False):
+        return HEAD
     if issubclass(cls, enum.Enum) and not by_value(cls):
         return LEAF  # there is one object for each member
     if _is_plain(cls):

@@ -7,9 +7,10 @@ Persistent objects that users bring.  The state is a tuple (invariant I9):
 
     (format, checksum, body, references)
 
-    format      int; 2.  Format 1 had the whole graph in one record, the body being what `graph.dumps` gives
+    format      int; 2: a cluster (`body`), 3: a head (`capsulebody`).  Format 1 had the whole graph in one record, the
+                body being what `graph.dumps` gives
     checksum    int, ``zlib.crc32(body)``
-    body        bytes, see `body`
+    body        bytes
     references  tuple of the records that the body refers to, in ZODB's own way: by object id alone.  By them pack and
                 garbage collection know what is still needed
 
@@ -34,10 +35,10 @@ from ZODB.utils import z64
 
 from pstore.errors import FormatError
 
-__all__ = ["RECORD_FORMAT", "Database", "Jar", "Record", "decode", "encode"]
+__all__ = ["CAPSULE_FORMAT", "RECORD_FORMAT", "Database", "Jar", "Record", "decode", "encode"]
 
-RECORD_FORMAT = 2
-_READABLE = (1, 2)
+RECORD_FORMAT, CAPSULE_FORMAT = 2, 3
+_READABLE = (1, RECORD_FORMAT, CAPSULE_FORMAT)
 
 
 class Record(Persistent):  # type: ignore[misc]  # persistent has no types
@@ -78,14 +79,14 @@ _RECORD_CLASS = b""
 _HEAD = pickle.PROTO + b"\3"
 
 
-def encode(body: bytes, references: Iterable[bytes], cls: type = Record) -> bytes:
+def encode(body: bytes, references: Iterable[bytes], cls: type = Record, version: int = RECORD_FORMAT) -> bytes:
     """The data of a record: two pickles of protocol 3, the class and the state."""
     global _RECORD_CLASS
     if cls is Record:
         first = _RECORD_CLASS = _RECORD_CLASS or _class_pickle(cls)
     else:
         first = _class_pickle(cls)
-    state = (RECORD_FORMAT, zlib.crc32(body), body, tuple(map(_Reference, references)))
+    state = (version, zlib.crc32(body), body, tuple(map(_Reference, references)))
     if not state[-1]:
         return first + pickle.dumps(state, 3)
     file = io.BytesIO()
@@ -115,7 +116,7 @@ def decode(data: bytes) -> tuple[int, bytes, tuple[bytes, ...]]:
         raise ValueError("it is not a record of pstore's")
     version, checksum, body, references = state
     if version not in _READABLE:
-        raise FormatError(f"a record has format {version}, this version of pstore reads {RECORD_FORMAT}")
+        raise FormatError(f"a record has format {version}, this version of pstore reads {CAPSULE_FORMAT}")
     if not isinstance(body, bytes) or zlib.crc32(body) != checksum:
         raise ValueError("it does not have its checksum")
     return version, body, tuple(map(_oid_of, references))

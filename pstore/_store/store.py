@@ -29,6 +29,7 @@ from ZODB.POSException import ReadOnlyError
 
 from pstore._frames.policy import Policy, policy_of
 from pstore._store import history
+from pstore._store.capsules import Capsules
 from pstore._store.checked import class_factory
 from pstore._store.history import Transaction
 from pstore._store.keeper import Keeper, Mortals, unreadable
@@ -211,6 +212,11 @@ class Store:
     def watch_ends(self, mortals: Mortals) -> None:
         """Have `persist` ask what must not end with it; for the layers above, see `keeper.Mortals`."""
         self._keeper.mortals = mortals
+
+    @property
+    def capsules(self) -> Capsules:
+        """The heads of the layers above, see `capsules`."""
+        return self._keeper.with_capsules()
 
     def persist(self, note: str | None = None) -> bytes:
         """Commit the graph as it is now.

@@ -1,0 +1,34 @@
+"""Loops as they were stored before tasks had records of their own; only read.
+
+The tasks, timers and steps of such a store stay where they are, in the clusters, until they are done: the state leads
+to them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pstore._engine.outbox import Outbox
+from pstore._engine.state import LoopState
+
+__all__ = ["take_over"]
+
+
+def take_over(stored: dict[str, Any], state: LoopState) -> None:
+    """Fill the state from the attributes of a loop, once all of them are loaded."""
+    outbox = stored["outbox"].old
+    state.store_id, state.asked, state.limits = outbox["store_id"], outbox["asked"], outbox.get("limits") or {}
+    state.services = stored.get("services", state.services)
+    state.tasks, state.named = stored["tasks"], stored["_made"]
+    state.handler, state.eager, state.latest = stored["_handler"], stored["_eager"], stored["latest"]
+    state.ready = list(enumerate(stored["_ready"]))
+    for task in state.tasks.values():
+        state.made += 1
+        task.number = state.made
+    for timer in stored["_timers"].of_old_store():
+        if isinstance(getattr(timer._callback, "__self__", None), Outbox):
+            continue  # set again for each step
+        timer.owner = state
+        state.timers[timer.order] = timer
+    for step in outbox["pending"].values():
+        state.steps[step.key] = step

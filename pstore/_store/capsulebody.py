@@ -1,0 +1,167 @@
+"""The body of a capsule's record: the state of a head <-> bytes (layer 2).
+
+Owns: format 3 of bodies (invariant I9)::
+
+    a table     what the body refers to in other records, see below
+    a pickle    of protocol 5: the state of the head
+
+The persistent ids in the pickle are numbers: 0 is the head itself; odd ones stand for `constants`, ``2 * number + 1``;
+even ones for entries of the table, ``2 * place + 2``.  The table has an entry for each reference of the record, in
+order: the number of the node in that record, or the class of the object that the record is of (a head, a `Persistent`
+object).  It is written in one of two ways::
+
+    count (1 byte, < 255), then a byte for each entry: the number of a node, if below 128, or 128 + the number of
+                           one of `constants`, if that is below 127: a class
+    255, length (4 bytes, little endian), pickle of the tuple of entries
+
+A suspended frame is written as ``frame_of_code(code, state)``: what says which code it runs, and where it stands, is a
+`Code`, a node of its own that all frames share that stand there.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from pstore._frames import end_of_load, start_of_load
+from pstore._frames.making import frame
+from pstore._store import constants
+from pstore._store.graph import translated
+from pstore.errors import FormatError, PstoreError
+
+__all__ = ["Code", "frame_of_code", "read_state", "write_table"]
+
+_LENGTH = struct.Struct("<I")
+_SHORT = 255
+_NUMBERS, _CLASSES = 128, 127
+
+
+class Code:
+    """Where frames stand: what is the same in all of them.
+
+    Attributes:
+        key, encoded: the first arguments of `pstore._frames.making.frame`.
+    """
+
+    def __init__(self, key: bytes, encoded: bytes) -> None:
+        self.key, self.encoded = key, encoded
+
+
+def frame_of_code(code: Code, state: tuple[Any, ...]) -> Any:
+    """A suspended generator or coroutine."""
+    return frame(code.key, code.encoded, state)
+
+
+constants.register(0, frame_of_code)
+constants.register(1, Code)
+
+
+def write_table(entries: Sequence[int | type]) -> bytes:
+    """The table of a body."""
+    short = bytearray((len(entries),)) if len(entries) < _SHORT else None
+    for entry in entries:
+        if short is None:
+            break
+        if type(entry) is int and entry < _NUMBERS:
+            short.append(entry)
+            continue
+        number = constants.known.get(id(entry), _SHORT) >> 1
+        if type(entry) is int or number >= _CLASSES:
+            short = None
+        else:
+            short.append(_NUMBERS + number)
+    if short is not None:
+        return bytes(short)
+    long = pickle.dumps(tuple(entries), 5)
+    return bytes((_SHORT,)) + _LENGTH.pack(len(long)) + long
+
+
+def _read_table(body: bytes, load: Callable[[bytes], Any]) -> tuple[list[int | type], int]:
+    """The entries of a body's table, and where the pickle begins.  `load` reads a pickle."""
+    count = body[0]
+    if count < _SHORT:
+        end = 1 + count
+        return [byte if byte < _NUMBERS else _class(byte - _NUMBERS) for byte in body[1:end]], end
+    (length,) = _LENGTH.unpack_from(body, 1)
+    start = 1 + _LENGTH.size
+    return list(load(body[start : start + length])), start + length
+
+
+class _Unpickler(pickle.Unpickler):
+    """One that `persistent_load` can be set on."""
+
+
+def read_state(
+    body: bytes,
+    references: Sequence[bytes],
+    head: Any,
+    find: Callable[[bytes, int | type], Any],
+    unpickler: Callable[..., Any],
+) -> tuple[Any, list[tuple[Any, int]]]:
+    """The state of a head, and the (cluster, number) of the nodes that it leads to.
+
+    Args:
+        body, references: of the record.
+        head: the head itself.
+        find: (object id, entry) -> the cluster where the entry is a number, else the object.
+        unpickler: makes an unpickler of a file and buffers.
+
+    Raises:
+        RebuildError: it cannot be brought back; names why.
+    """
+
+    def load(data: bytes, resolve: Callable[[int], Any] | None = None) -> Any:
+        make: Callable[..., Any] = _Unpickler if unpickler is pickle.Unpickler else unpickler
+        reader = make(io.BytesIO(data), buffers=())
+        if resolve is not None:
+            reader.persistent_load = resolve
+        gates = getattr(reader, "_gates", None)
+        if gates is not None:
+            special[0] = partial(_checked_frame, gates.of("frame"))
+        return reader.load()
+
+    special: dict[int, Any] = {}
+    entries, start = _read_table(body, load)
+    if len(entries) != len(references):
+        raise FormatError("the record of a task is damaged: its references do not fit")
+    objects, places = [], []
+    for oid, entry in zip(references, entries, strict=True):
+        found = find(oid, entry)
+        if type(entry) is int:
+            places.append((found, entry))
+            found = found.nodes[entry]
+        objects.append(found)
+
+    def resolve(pid: int) -> Any:
+        if pid & 1:
+            number = pid >> 1
+            return special[number] if number in special else constants.by_number[number]
+        return objects[pid // 2 - 1] if pid else head
+
+    start_of_load()
+    failed = True
+    try:
+        state = load(body[start:], resolve)
+        failed = False
+        return state, places
+    except (PstoreError, MemoryError):
+        raise
+    except Exception as error:
+        raise translated(error) from error
+    finally:
+        end_of_load(failed)
+
+
+def _checked_frame(make: Callable[..., Any], code: Code, state: tuple[Any, ...]) -> Any:
+    return make(code.key, code.encoded, state)
+
+
+def _class(number: int) -> type:
+    found = constants.by_number.get(number)
+    if not isinstance(found, type):
+        raise FormatError(f"a record names a class by the number {number}, which this version of pstore does not have")
+    return found

@@ -1,0 +1,27 @@
+"""Objects that every process has, under numbers (layer 2).
+
+Owns: the table of classes and functions that stand in records by a number instead of by their names, which would take
+more room than all else in the record of a small task.
+
+Rule: a number means the same for ever (invariant I9): numbers are given out here and by the modules that register
+them, and are not used again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["by_number", "known", "register"]
+
+by_number: dict[int, Any] = {}
+"""Number -> object."""
+known: dict[int, int] = {}
+"""Id of an object -> what stands for it in a record: see `capsulebody`."""
+
+
+def register(number: int, obj: Any) -> Any:
+    """Give an object that lives as long as the process a number; gives it back."""
+    if by_number.setdefault(number, obj) is not obj:
+        raise ValueError(f"number {number} is {by_number[number]!r}")
+    known[id(obj)] = 2 * number + 1
+    return obj
