@@ -24,7 +24,6 @@ import math
 import queue
 import threading
 import time
-import traceback
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable
@@ -36,7 +35,7 @@ from pstore._engine.byvalue import stay
 from pstore._engine.future import Future
 from pstore._engine.options import Options
 from pstore._engine.outbox import Outbox, Retry, Step
-from pstore._engine.refusing import RefusingLoop
+from pstore._engine.reporting import ReportingLoop
 from pstore._engine.services import Services
 from pstore._engine.state import LoopState
 from pstore._engine.task import Task
@@ -74,7 +73,7 @@ class NewsQueue(queue.SimpleQueue[Any]):
             self.wake()
 
 
-class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's interface has
+class DurableLoop(ReportingLoop):
     """An event loop that is stored with the tasks that it runs.
 
     Attributes:
@@ -103,7 +102,7 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         self.outbox = Outbox(self)
         self._came_or_went = False
         self._unseen: list[weakref.ref[Task[Any]]] = []
-        self.id_of: Callable[[Any], bytes] = _no_id
+        self.id_of: Callable[[Any], bytes] = lambda task: b""
         self._old: dict[str, Any] | None = None
         self.touched: dict[Any, None] = {}
         self.running_task: Task[Any] | None = None
@@ -171,9 +170,7 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
     def _resume(self, tasks: list[Task[Any]]) -> None:
         """Take up the calls, timers and steps that were stored."""
         ready = list(self.state.ready)
-        for task in tasks:
-            if task.turn is not None:
-                ready.append((task.turn, task.next_call()))
+        ready += [(task.turn, task.next_call()) for task in tasks if task.turn is not None]
         self._ready.extend(handle for _, handle in sorted(ready, key=lambda entry: entry[0]))
         owners: list[Any] = [self.state, *tasks]
         for owner in owners:
@@ -498,66 +495,6 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
         self.call_soon(self.create_task, agen.aclose(), context=contextvars.Context())
         self.inbox.put(None)  # whoever waits already has something to do
 
-    # -- errors
-
-    def get_exception_handler(self) -> Any:
-        """Give the handler that was set."""
-        return self.state.handler
-
-    def set_exception_handler(self, handler: Any) -> None:
-        """Set what is called when a call fails or an exception is never looked at; None: they are logged."""
-        if handler is not None and not callable(handler):
-            raise TypeError(f"A callable object or None is expected, got {handler!r}")
-        self.state.handler = handler
-
-    def default_exception_handler(self, context: dict[str, Any]) -> None:
-        """Log what went wrong."""
-        error = context.get("exception")
-        lines = [context.get("message") or "Unhandled exception in the durable loop"]
-        for name in sorted(context):
-            if name in debug.STACKS:
-                lines.append(debug.STACKS[name] + "".join(traceback.format_list(context[name])).rstrip())
-            elif name not in ("message", "exception"):
-                lines.append(f"{name}: {context[name]!r}")
-        whence = getattr(self._current, "_source_traceback", None)  # of the call that is being made
-        if whence and "source_traceback" not in context:
-            lines.append(debug.STACKS["handle_traceback"] + "".join(traceback.format_list(whence)).rstrip())
-        logger.error("\n".join(lines), exc_info=error and (type(error), error, error.__traceback__))
-
-    def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Hand what went wrong to the handler, and to the log if there is none or it fails itself."""
-        if self._closed:
-            return
-        if self.state.handler is None:
-            self._handle_by_default(context, "")
-        else:
-            self._handle_by(self.state.handler, context)
-
-    def _handle_by_default(self, context: dict[str, Any], when: str) -> None:
-        try:
-            self.default_exception_handler(context)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException:  # it must not get out into the loop
-            logger.error("Exception in default exception handler" + when, exc_info=True)
-
-    def _handle_by(self, handler: Callable[..., object], context: dict[str, Any]) -> None:
-        """Call the handler that was set, in the context of what went wrong."""
-        origin: Any = next(
-            (context[name] for name in ("task", "future", "handle") if context.get(name) is not None), None
-        )
-        of_origin = origin.get_context() if hasattr(origin, "get_context") else None
-        try:
-            if isinstance(of_origin, contextvars.Context):
-                of_origin.run(handler, self, context)
-            else:
-                handler(self, context)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:
-            failed = {"message": "Unhandled error in exception handler", "exception": error, "context": context}
-            self._handle_by_default(failed, " while handling an unexpected error in custom exception handler")
-
     # -- being a loop
 
     def get_debug(self) -> bool:
@@ -605,10 +542,6 @@ class DurableLoop(RefusingLoop):  # type: ignore[misc]  # made of what asyncio's
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Do nothing: there is no executor."""
-
-
-def _no_id(task: Any) -> bytes:
-    return b""
 
 
 class _Nobody:

@@ -303,7 +303,8 @@ _LOOSE = _loose()
 def _unused() -> int:
     """What `getrefcount` says in a comprehension over pairs of an object that only its pair has."""
     pairs = {0: (None, object())}
-    return [getrefcount(pair[1]) for _, pair in pairs.items()][0]
+    (count,) = {key: getrefcount(pair[1]) for key, pair in pairs.items()}.values()
+    return count
 
 
 _UNUSED = _unused()

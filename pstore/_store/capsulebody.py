@@ -105,7 +105,8 @@ def read_state(
     """The state of a head, and the (cluster, number) of the nodes that it leads to.
 
     Args:
-        body, references: of the record.
+        body: of the record.
+        references: of the record: object ids.
         head: the head itself.
         find: (object id, entry) -> the cluster where the entry is a number, else the object.
         unpickler: makes an unpickler of a file and buffers.

@@ -407,7 +407,7 @@ class _Pickler(pickle.Pickler):
         if recipes and id(obj) in recipes:
             return self._discard(obj)
         reducer = reducer_of[cls]
-        value = NotImplemented if reducer is None else reducer(obj)
+        value: Any = NotImplemented if reducer is None else reducer(obj)
         if value is NotImplemented:
             if cls is FunctionType or issubclass(cls, type):
                 return NotImplemented  # by name

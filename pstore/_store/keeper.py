@@ -11,11 +11,10 @@ for, and the ``__getstate__`` and ``__reduce__`` methods of what is stored (I2).
 
 from __future__ import annotations
 
-import gc
 import itertools
 import pickle
 from collections.abc import Callable, Collection, Container, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from persistent import Persistent
 from ZODB.POSException import ConflictError, POSKeyError, ReadConflictError, StorageError
@@ -28,6 +27,7 @@ from pstore._store.capsulebody import read_state
 from pstore._store.capsules import Capsule, Capsules, Written
 from pstore._store.closing import let_go
 from pstore._store.clusters import Cluster
+from pstore._store.endings import Mortals, NoCollection
 from pstore._store.heap import Heap
 from pstore._store.layout import Layout
 from pstore._store.loading import Loader
@@ -49,30 +49,13 @@ from pstore.errors import (
     UnsupportedValue,
 )
 
-__all__ = ["Keeper", "Mortals", "unreadable"]
+__all__ = ["Keeper", "unreadable"]
 
 _KEY = "pstore"
 _CODES = "codes"
 _ZERO = bytes(8)
 _SUSPECTS = 1000
 _Written = dict[Cluster, tuple[Layout, bytes, list[bytes]]]
-
-
-class Mortals(Protocol):
-    """Objects whose end is a change of the graph, such as async generators: they are closed by a task.
-
-    They would end after the commit that has let go of them, and the change would be in the next one: who is killed in
-    between would have lost both.  So they are found before it.
-    """
-
-    def __len__(self) -> int:
-        """How many there are."""
-
-    def __contains__(self, obj: Any) -> bool:
-        """Whether an object is one."""
-
-    def save(self, objs: list[Any]) -> None:
-        """Make what their end would change; it is called in `persist`, before anything is written."""
 
 
 class Keeper:
@@ -90,7 +73,7 @@ class Keeper:
         top: the list of parts and root.
         tid: the last transaction that changed the graph.
         failed: a commit failed in a way that leaves it open what is stored.
-        mortals: see `Mortals`; None: there are none.
+        mortals: see `endings.Mortals`; None: there are none.
     """
 
     top: list[Any]
@@ -141,7 +124,7 @@ class Keeper:
             )
         self._busy = True
         try:
-            with _NoCollection():
+            with NoCollection():
                 return self._persist(note, thorough)
         finally:
             self._busy = False
@@ -206,7 +189,7 @@ class Keeper:
     def compact(self) -> None:
         """Write all records again that have objects in them which have gone, unless there are other changes."""
         if not self._busy:
-            with _NoCollection():
+            with NoCollection():
                 self._compact()
 
     def _compact(self) -> None:
@@ -342,7 +325,7 @@ class Keeper:
 
         Nothing is done while there are changes that were not committed: what they lead to is not known.
         """
-        with _NoCollection():
+        with NoCollection():
             return 0 if self._is_changed() else self._collect()
 
     def _is_changed(self) -> bool:
@@ -523,7 +506,7 @@ class Keeper:
         return body, references, bytes(serial)
 
     def _load_record(self, oid: bytes, persistent: Any = None) -> None:
-        with _NoCollection():
+        with NoCollection():
             self._enter(*self._loader.load(oid, persistent))
 
     def _enter(self, new: list[Cluster], unclear: list[Cluster]) -> None:
@@ -597,23 +580,6 @@ def unreadable(name: str, error: Exception) -> StoreError:
     if isinstance(error, OSError | StorageError):  # of the disk or the server, not of the bytes
         return StoreError(name, f"it cannot be read ({text})")
     return StoreCorrupt(name, f"its record cannot be read ({text})")
-
-
-class _NoCollection:
-    """Keep the garbage collector from looking at everything while many objects are made, none of them garbage.
-
-    And from running code of the program, by letting something end, between a look at the graph and what is made of it.
-    """
-
-    __slots__ = ("_was_enabled",)
-
-    def __enter__(self) -> None:
-        self._was_enabled = gc.isenabled()
-        gc.disable()
-
-    def __exit__(self, *_: object) -> None:
-        if self._was_enabled:
-            gc.enable()
 
 
 def _as_seen(path: str) -> str:

@@ -31,8 +31,9 @@ from pstore._frames.policy import Policy, policy_of
 from pstore._store import history
 from pstore._store.capsules import Capsules
 from pstore._store.checked import class_factory
+from pstore._store.endings import Mortals
 from pstore._store.history import Transaction
-from pstore._store.keeper import Keeper, Mortals, unreadable
+from pstore._store.keeper import Keeper, unreadable
 from pstore._store.records import RECORD_FORMAT, Database, Jar, Record
 from pstore._store.storages import open_storage, shown
 from pstore.errors import CaptureError, NotAStore, PstoreError, StoreClosed, StoreError, StoreReadOnly, UnknownRoot
@@ -210,7 +211,7 @@ class Store:
     # ------------------------------------------------------------ committing
 
     def watch_ends(self, mortals: Mortals) -> None:
-        """Have `persist` ask what must not end with it; for the layers above, see `keeper.Mortals`."""
+        """Have `persist` ask what must not end with it; for the layers above, see `endings.Mortals`."""
         self._keeper.mortals = mortals
 
     @property
