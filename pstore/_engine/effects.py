@@ -23,7 +23,7 @@ from pstore._engine.loop import DurableLoop, running_loop
 from pstore._engine.options import NONE, Options, options_of
 from pstore._engine.outbox import Retry, name_of
 from pstore._frames import names
-from pstore._store import graph
+from pstore._store import constants, graph
 
 __all__ = ["StepCall", "StepFunction", "now", "step", "step_key"]
 
@@ -49,6 +49,18 @@ class StepCall(Coroutine[Any, Any, T]):
         self._future: Future[T] | None = None
         self._wait: FutureAwait | None = None
         self._over = False
+
+    def __getstate__(self) -> Any:
+        rare = (self.retry, self.options) if self.retry is not None or self.options is not None else None
+        return self.fn, self.args, self.asker, self._future, self._wait, self._over, rare
+
+    def __setstate__(self, state: Any) -> None:
+        if type(state) is dict:  # of an older store
+            self.__dict__.update(state)
+            return
+        self.fn, self.args, self.asker, self._future, self._wait, self._over, rare = state
+        self.retry, self.options = (None, None) if rare is None else rare
+        self.__qualname__ = f"step {name_of(self.fn)}"
 
     def __await__(self) -> Generator[Any, Any, T]:
         return self  # type: ignore[return-value]  # what an await asks for of a generator it has
@@ -96,6 +108,9 @@ class StepCall(Coroutine[Any, Any, T]):
 
     def __repr__(self) -> str:
         return f"<{self.__qualname__}>"
+
+
+constants.register(41, StepCall)
 
 
 def _asking_task() -> str:

@@ -38,7 +38,7 @@ from pstore._engine.outbox import Outbox, Retry, Step
 from pstore._engine.reporting import ReportingLoop
 from pstore._engine.services import Services
 from pstore._engine.state import LoopState
-from pstore._engine.task import Task
+from pstore._engine.task import Task, origin
 from pstore._engine.timers import Handle, TimerHandle, Timers
 from pstore._store.capsules import Capsules
 from pstore.clock import Clock, SystemClock, Timeline
@@ -48,9 +48,6 @@ __all__ = ["DurableLoop", "running_loop"]
 
 T = TypeVar("T")
 logger = logging.getLogger("pstore")
-
-# Id of the task of the engine's that a task, or the one that made it, ...: so steps know for whom they are.
-origin: contextvars.ContextVar[str] = contextvars.ContextVar("pstore_origin")
 
 # Bounds of a batch, so that a task that never rests does not keep the others' commits waiting.
 BATCH_CALLS = 10_000

@@ -38,7 +38,10 @@ if TYPE_CHECKING:
     from pstore._engine.outbox import Step
     from pstore._engine.timers import TimerHandle
 
-__all__ = ["Task"]
+__all__ = ["Task", "origin"]
+
+origin: contextvars.ContextVar[str] = contextvars.ContextVar("pstore_origin")
+"""Id of the task of the engine's that a task, or the one that made it, ...: so steps know for whom they are."""
 
 T = TypeVar("T")
 
@@ -427,7 +430,10 @@ class Task(Future[T]):
             rare["timers"] = tuple(self.timers.values())
         if self.steps:
             rare["steps"] = tuple(self.steps.values())
-        context = None if self._owns_context and not len(self._context) else self._context
+        context: Any = self._context
+        if self._owns_context and len(context) < 2:  # what nobody else knows, and has nothing of the program's in it
+            context = context.get(origin) if len(context) else None
+            context = self._context if len(self._context) and context is None else context
         flags = self.spawned * _SPAWNED + self.keep * _KEEP + self._must_cancel * _MUST_CANCEL
         flags += self._asyncio_future_blocking * _BLOCKING + self._owns_context * _OWNS_CONTEXT
         coro = None if done else self._coro
@@ -449,7 +455,12 @@ class Task(Future[T]):
         Future.__init__(self, loop=_WITHOUT_DEBUG)
         self._loop, self._coro, self._fut_waiter = loop, coro, waiter
         self._callbacks = _live_callbacks(callbacks)
-        self._context = contextvars.Context() if context is None else context
+        if context is None or type(context) is str:
+            self._context = contextvars.Context()
+            if context is not None:
+                self._context.run(origin.set, context)
+        else:
+            self._context = context
         self._name = self.id = task_id
         self.number, self.asked, self.since = number, asked, since
         self.spawned, self.keep = bool(flags & _SPAWNED), bool(flags & _KEEP)

@@ -204,6 +204,7 @@ class Capsules:
         `survey`, which has run, takes in what belongs to the clusters.
         """
         written: dict[Capsule, Written] = {}
+        self._pickler.begin()
         pending = self._pending = dict(self.touched)
         for head in pending:
             known = self._of.get(id(head))
@@ -325,7 +326,14 @@ class _Pickler(pickle.Pickler):
         self._references: list[bytes] = []
         self._places: list[tuple[Cluster, int]] = []
         self._numbers: dict[int, int] = {}
+        self.by_name: dict[int, Any] = {}
+        self._kept: list[Any] = []
         self.frames: list[Any] = []
+
+    def begin(self) -> None:
+        """Begin to write for a commit: what is found by name may be another thing by now."""
+        self.by_name.clear()
+        self._kept.clear()
 
     def write(self, head: Any, capsule: Capsule) -> tuple[Written | None, list[Any]]:
         """What is to be stored of a head; or None, and what belongs to the clusters."""
@@ -404,6 +412,9 @@ class _Pickler(pickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         cls = type(obj)
+        named = self.by_name.get(id(obj))
+        if named is not None:
+            return named
         if recipes and id(obj) in recipes:
             return self._discard(obj)
         reducer = reducer_of[cls]
@@ -414,6 +425,8 @@ class _Pickler(pickle.Pickler):
             table = copyreg.dispatch_table.get(cls)
             value = obj.__reduce_ex__(_PROTOCOL) if table is None else table(obj)
         if type(value) is str or value[0] is by_name:
+            self.by_name[id(obj)] = value
+            self._kept.append(obj)
             return value
         kind = self._kinds[cls]
         if kind.code == INSTANCE:
