@@ -276,9 +276,14 @@ class Future(Generic[T]):
         return _new_durable, (type(self),), self.__getstate__()
 
     def __getstate__(self) -> Any:
-        """The state: (loop, callbacks, blocking) of a plain pending future, of others a dict; see `_kept_callbacks`."""
-        if self._state == PENDING and self._cancel_message is None and self._source_traceback is None:
-            return self._loop, _kept_callbacks(self._callbacks), self._asyncio_future_blocking
+        """The state: (loop, callbacks, blocking) of a plain pending future, see `_kept_callbacks`; (loop, result)
+        of one with a result; of others a dict.
+        """
+        if self._cancel_message is None and self._source_traceback is None:
+            if self._state == PENDING:
+                return self._loop, _kept_callbacks(self._callbacks), self._asyncio_future_blocking
+            if self._state == FINISHED and self._exception is None and not self._callbacks:
+                return self._loop, self._result
         return self._whole_state()
 
     def _whole_state(self) -> dict[str, Any]:
@@ -295,8 +300,11 @@ class Future(Generic[T]):
     def __setstate__(self, state: Any) -> None:
         if type(state) is tuple:
             Future.__init__(self, loop=_WITHOUT_DEBUG)
-            self._loop, callbacks, self._asyncio_future_blocking = state
-            self._callbacks = _live_callbacks(callbacks)
+            if len(state) == 2:
+                (self._loop, self._result), self._state = state, FINISHED
+            else:
+                self._loop, callbacks, self._asyncio_future_blocking = state
+                self._callbacks = _live_callbacks(callbacks)
             return
         given = dict(state)
         given["_callbacks"] = _live_callbacks(given["_callbacks"])

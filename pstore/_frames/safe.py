@@ -94,6 +94,7 @@ _NAMES: dict[str, frozenset[str]] = {
     "_asyncio": words("Future Task"),
     "concurrent.futures._base": words("Error CancelledError TimeoutError InvalidStateError BrokenExecutor"),
     "persistent": words("Persistent"),
+    "pstore._store.capsulebody": words("Code"),
 }  # fmt: skip
 
 # modules all of whose own classes and functions are in the table
@@ -105,7 +106,7 @@ _MODULES = words("""
     persistent.mapping persistent.list
     pstore.clock pstore.errors
     pstore._engine.attempts pstore._engine.effects pstore._engine.future pstore._engine.limits pstore._engine.loop
-    pstore._engine.options pstore._engine.outbox pstore._engine.task pstore._engine.timers
+    pstore._engine.options pstore._engine.outbox pstore._engine.state pstore._engine.task pstore._engine.timers
     pstore._engine.awaitables pstore._engine.inbox pstore._engine.mail pstore._engine.services
     pstore._engine.awaitables pstore._engine.in_tasks pstore._engine.inbox pstore._engine.mail pstore._engine.services
     pstore._engine.deliveries pstore._engine.tags pstore._engine.schedules pstore._engine.cron

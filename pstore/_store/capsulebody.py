@@ -28,7 +28,11 @@ from functools import partial
 from typing import Any
 
 from pstore._frames import end_of_load, start_of_load
+from pstore._frames.contexts import empty_context, fill_context
+from pstore._frames.functions import empty_cell, set_cell
+from pstore._frames.iterators import list_iterator, range_iterator
 from pstore._frames.making import frame
+from pstore._frames.names import by_name
 from pstore._store import constants
 from pstore._store.graph import translated
 from pstore.errors import FormatError, PstoreError
@@ -58,6 +62,9 @@ def frame_of_code(code: Code, state: tuple[Any, ...]) -> Any:
 
 constants.register(0, frame_of_code)
 constants.register(1, Code)
+_FUNCTIONS = (by_name, list_iterator, range_iterator, empty_cell, set_cell, empty_context, fill_context)
+_STORED = {number: constants.register(number, function) for number, function in enumerate(_FUNCTIONS, 2)}
+"""Functions of `stored` by their numbers: under a policy others stand in for them."""
 
 
 def write_table(entries: Sequence[int | type]) -> bytes:
@@ -123,6 +130,7 @@ def read_state(
         gates = getattr(reader, "_gates", None)
         if gates is not None:
             special[0] = partial(_checked_frame, gates.of("frame"))
+            special.update({number: gates.of(function.__name__) for number, function in _STORED.items()})
         return reader.load()
 
     special: dict[int, Any] = {}

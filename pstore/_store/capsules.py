@@ -429,6 +429,8 @@ class _Pickler(pickle.Pickler):
             self._kept.append(obj)
             return value
         kind = self._kinds[cls]
+        if kind.code == LEAF:
+            return value
         if kind.code == INSTANCE:
             own = value[2]
             if type(own) is dict and getrefcount(own) > _OWN_DICT and own is getattr(obj, "__dict__", None):
