@@ -16,7 +16,7 @@ __all__ = ["take_over"]
 
 def take_over(stored: dict[str, Any], state: LoopState) -> None:
     """Fill the state from the attributes of a loop, once all of them are loaded."""
-    outbox = stored["outbox"].old
+    outbox = vars(stored["outbox"])
     state.store_id, state.asked, state.limits = outbox["store_id"], outbox["asked"], outbox.get("limits") or {}
     state.services = stored.get("services", state.services)
     state.tasks, state.named = stored["tasks"], stored["_made"]
@@ -31,4 +31,6 @@ def take_over(stored: dict[str, Any], state: LoopState) -> None:
         timer.owner = state
         state.timers[timer.order] = timer
     for step in outbox["pending"].values():
+        step.timers = ()
         state.steps[step.key] = step
+    outbox.clear()  # it may still be in a record for a while, and is to hold nothing

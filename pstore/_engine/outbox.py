@@ -199,10 +199,6 @@ class Outbox:
         self._loop = loop
         self.pending: dict[str, Step] = {}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Of a store that was written when the outbox had all steps; see `old_stores`."""
-        self.old = state
-
     @property
     def store_id(self) -> str:
         """No other store has it."""

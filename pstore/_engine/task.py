@@ -494,6 +494,8 @@ class Task(Future[T]):
         self.since, self.number, self.asked, self._owns_context, self.turn = 0.0, 0, 0, False, None
         self.timers, self.steps = {}, {}
         super().__setstate__(state)
+        if self._unseen and not self.spawned:
+            self._loop.note_unseen(self)
         if not self.done():
             _register_task(self)  # type: ignore[arg-type]
 

@@ -141,8 +141,12 @@ class Timers:
             owner.touch()
             owner.timers.pop(handle.order, None)
 
+    def __getstate__(self) -> Any:
+        """Of an old store: its node may still be in a record for a while."""
+        return [], 0
+
     def __setstate__(self, state: tuple[list[tuple[float, int, TimerHandle]], int]) -> None:
-        """Of a store that was written when timers were stored apart; see `DurableLoop.__setstate__`."""
+        """Of a store that was written when timers were stored apart; see `old_stores`."""
         self.__init__()  # type: ignore[misc]
         self._heap, self._set = state
 

@@ -29,6 +29,7 @@ from pstore._store.closing import let_go
 from pstore._store.clusters import Cluster
 from pstore._store.endings import Mortals, NoCollection
 from pstore._store.heap import Heap
+from pstore._store.kinds import HEAD
 from pstore._store.layout import Layout
 from pstore._store.loading import Loader
 from pstore._store.loading import Record as Loaded
@@ -101,7 +102,8 @@ class Keeper:
     def _begin(self) -> None:
         """With nothing loaded."""
         self._heap = Heap()
-        self.capsules = Capsules(self._heap, self._jar.new_oid, self._codes, self._activate_head)
+        new_oid = _no_oid if self._read_only else self._jar.new_oid
+        self.capsules = Capsules(self._heap, new_oid, self._codes, self._activate_head)
         self._heap.meet, self._heap.led_by_capsules = self.capsules.meet, self.capsules.leads_to
         self._loader = self._new_loader(self._heap)
 
@@ -131,6 +133,7 @@ class Keeper:
 
     def _persist(self, note: str | None, thorough: bool) -> bytes:
         heap = self._heap
+        self.capsules.load_all()
         changed = self._changed()
         if changed and self._save_what_ends(changed):
             changed = self._changed()
@@ -512,19 +515,30 @@ class Keeper:
     def _enter(self, new: list[Cluster], unclear: list[Cluster]) -> None:
         """Find out what to watch of clusters that were loaded."""
         heap = self._heap
+        had_heads = self._take_heads_out(new)
         survey = Survey(heap, _no_oid, self._adopt)
         self._adopted = []
+        new, unclear = ([each for each in some if each.oid in heap.clusters] for some in (new, unclear))
         survey.run(unclear)
-        if survey.grew:  # what was loaded is not quite as it was stored: the next commit will find out
+        if survey.grew or had_heads:  # what was loaded is not quite as it was stored: the next commit will find out
             self._take_back(survey)
             heap.incomplete = True
-            for cluster in unclear:
+            for cluster in new if had_heads else unclear:
                 cluster.watch.opaque = True
+            if had_heads:  # nothing leads any more to much of what they were stored with
+                heap.suspects += len(heap.home) + _SUSPECTS
         else:
             self._note_digests(survey)
             survey.finish()
         heap.settle([*new, *survey.layouts])
         survey.clear()
+
+    def _take_heads_out(self, new: list[Cluster]) -> bool:
+        """Heads that an older version has stored as nodes of clusters become heads; tells whether there were any."""
+        kinds = self._heap.kinds
+        heads = [node for cluster in new for node in cluster.living() if kinds[type(node)].code == HEAD]
+        self._heap.drop(heads)
+        return bool(heads)
 
     def _note_digests(self, survey: Survey) -> None:
         """Find out how clusters are stored now, where that is how it is seen whether they have changed.
