@@ -1,7 +1,7 @@
 """Loops as they were stored before tasks had records of their own; only read.
 
-The tasks, timers and steps of such a store stay where they are, in the clusters, until they are done: the state leads
-to them.
+The tasks of such a store get records of their own with the first commit (`keeper`); their frames, timers and steps stay
+where they are, in the clusters, until they are done: the state leads to those.
 """
 
 from __future__ import annotations

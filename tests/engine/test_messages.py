@@ -517,18 +517,6 @@ def test_the_inbox_of_a_task_goes_with_it(reopen):
     assert again.result(0) is True  # another task, to which it is new
 
 
-def test_a_store_from_before_there_were_messages(reopen):
-    engine = reopen()
-    start(engine, fn=_late)
-    engine.commit()
-    state = engine._loop.__getstate__()
-    assert state.pop("services")
-    before = type(engine._loop).__new__(type(engine._loop))
-    before._reset()
-    before.__setstate__(state)
-    assert before.services.mail.inboxes == {}
-
-
 # -- receipts
 
 
