@@ -119,7 +119,7 @@ class DurableLoop(ReportingLoop):
         self.watcher: Callable[[Task[Any]], object] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        self._take_over()
+        old_stores.take_over(self)
         return {"state": self.state}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -149,7 +149,7 @@ class DurableLoop(ReportingLoop):
 
     def attach(self, clock: Clock, capsules: Capsules | None = None) -> None:
         """Give the loop its clock, and where its tasks are stored, after it was made or loaded."""
-        self._take_over()
+        old_stores.take_over(self)
         if capsules is not None:
             capsules.touched.update(self.touched)
             self.touched, self.id_of = capsules.touched, capsules.meet
@@ -162,11 +162,6 @@ class DurableLoop(ReportingLoop):
         if capsules is not None:
             failed = map(capsules.find, self.state.unseen)
             self._unseen += [weakref.ref(task) for task in failed if task is not None and task._unseen]
-
-    def _take_over(self) -> None:
-        old, self._old = self._old, None
-        if old is not None:
-            old_stores.take_over(old, self.state)
 
     def _resume(self, tasks: list[Task[Any]]) -> None:
         """Take up the calls, timers and steps that were stored."""
@@ -349,7 +344,7 @@ class DurableLoop(ReportingLoop):
             self.note_unseen(task)
 
     def note_unseen(self, task: Task[Any]) -> None:
-        """Keep a failure in mind that is to be reported if nobody looks at it."""
+        """Keep in mind a failure that nobody has seen."""
         self._unseen.append(weakref.ref(task))
 
     def _inherit(self, task: Task[Any]) -> None:

@@ -6,16 +6,25 @@ where they are, in the clusters, until they are done: the state leads to those.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pstore._engine.outbox import Outbox
 from pstore._engine.state import LoopState
 
+if TYPE_CHECKING:
+    from pstore._engine.loop import DurableLoop
+
 __all__ = ["take_over"]
 
 
-def take_over(stored: dict[str, Any], state: LoopState) -> None:
-    """Fill the state from the attributes of a loop, once all of them are loaded."""
+def take_over(loop: DurableLoop) -> None:
+    """Fill the state of a loop from its attributes in such a store, once all of them are loaded; else do nothing."""
+    stored, loop._old = loop._old, None
+    if stored is not None:
+        _fill(loop.state, stored)
+
+
+def _fill(state: LoopState, stored: dict[str, Any]) -> None:
     outbox = vars(stored["outbox"])
     state.store_id, state.asked, state.limits = outbox["store_id"], outbox["asked"], outbox.get("limits") or {}
     state.services = stored.get("services", state.services)

@@ -20,7 +20,7 @@ from typing import Any
 from persistent import Persistent
 
 from pstore._store.clusters import Cluster, Page, addresses
-from pstore._store.kinds import Kind, Kinds
+from pstore._store.kinds import HEAD, Kind, Kinds
 
 __all__ = ["Heap"]
 
@@ -190,6 +190,25 @@ class Heap:
             cluster.nodes[next(number for number, other in cluster.numbered() if other is node)] = None
             stale[cluster] = None
         return self._without_empty(stale)
+
+    def take_heads_out(self, new: list[Cluster], unclear: list[Cluster]) -> tuple[bool, list[Cluster], list[Cluster]]:
+        """Heads that an older version has stored as nodes of clusters are nodes no longer.
+
+        Tells if there were any; and gives which clusters, of two lists of those that were loaded, are left.
+        """
+        heads = [node for cluster in new for node in cluster.living() if self.kinds[type(node)].code == HEAD]
+        if not heads:
+            return False, new, unclear
+        self.drop(heads)
+        self.suspects += 1000 + len(self.home)  # nothing leads any more to much of what they were stored with
+        left = self.clusters
+        return True, [each for each in new if each.oid in left], [each for each in unclear if each.oid in left]
+
+    def leave_unclear(self, clusters: Iterable[Cluster]) -> None:
+        """Let the next commit find out what is in these clusters."""
+        self.incomplete = True
+        for cluster in clusters:
+            cluster.watch.opaque = True
 
     def _without_empty(self, stale: dict[Cluster, None]) -> list[Cluster]:
         # what has gone is not to be held for being watched, or weak references would still see it

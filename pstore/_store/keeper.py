@@ -29,7 +29,6 @@ from pstore._store.closing import let_go
 from pstore._store.clusters import Cluster
 from pstore._store.endings import Mortals, NoCollection
 from pstore._store.heap import Heap
-from pstore._store.kinds import HEAD
 from pstore._store.layout import Layout
 from pstore._store.loading import Loader
 from pstore._store.loading import Record as Loaded
@@ -132,9 +131,8 @@ class Keeper:
             self._busy = False
 
     def _persist(self, note: str | None, thorough: bool) -> bytes:
-        heap = self._heap
         self.capsules.load_all()
-        changed = self._changed()
+        heap, changed = self._heap, self._changed()
         if changed and self._save_what_ends(changed):
             changed = self._changed()
         if self._top_cluster.digest is None and not self._top_cluster.held:
@@ -515,30 +513,18 @@ class Keeper:
     def _enter(self, new: list[Cluster], unclear: list[Cluster]) -> None:
         """Find out what to watch of clusters that were loaded."""
         heap = self._heap
-        had_heads = self._take_heads_out(new)
+        had_heads, new, unclear = heap.take_heads_out(new, unclear)
         survey = Survey(heap, _no_oid, self._adopt)
         self._adopted = []
-        new, unclear = ([each for each in some if each.oid in heap.clusters] for some in (new, unclear))
         survey.run(unclear)
         if survey.grew or had_heads:  # what was loaded is not quite as it was stored: the next commit will find out
             self._take_back(survey)
-            heap.incomplete = True
-            for cluster in new if had_heads else unclear:
-                cluster.watch.opaque = True
-            if had_heads:  # nothing leads any more to much of what they were stored with
-                heap.suspects += len(heap.home) + _SUSPECTS
+            heap.leave_unclear(new if had_heads else unclear)
         else:
             self._note_digests(survey)
             survey.finish()
         heap.settle([*new, *survey.layouts])
         survey.clear()
-
-    def _take_heads_out(self, new: list[Cluster]) -> bool:
-        """Heads that an older version has stored as nodes of clusters become heads; tells whether there were any."""
-        kinds = self._heap.kinds
-        heads = [node for cluster in new for node in cluster.living() if kinds[type(node)].code == HEAD]
-        self._heap.drop(heads)
-        return bool(heads)
 
     def _note_digests(self, survey: Survey) -> None:
         """Find out how clusters are stored now, where that is how it is seen whether they have changed.
