@@ -75,7 +75,7 @@ def test_goes_on_from_every_further_commit(left_off, engine, tmp_path):
 
     with after_commits(copy):
         assert_same(go_on(left_off, engine), engine)
-    assert len(points) > 30
+    assert len(points) > 20  # how many depends on how many answers come together
     for path, time in part(list(zip(points, times)), 6):
         assert_same_but_for_ends(go_on(path, engine, time), engine)
 
