@@ -30,6 +30,7 @@ from pstore._store.heap import Heap
 from pstore._store.layout import Layout
 from pstore._store.loading import Loader
 from pstore._store.loading import Record as Loaded
+from pstore._store.lost import is_lost, text_of
 from pstore._store.records import RECORD_FORMAT, Jar, Record, decode, encode
 from pstore._store.survey import Survey
 from pstore.errors import (
@@ -44,6 +45,7 @@ from pstore.errors import (
     StoreError,
     StoreInDoubt,
     StoreNotWritten,
+    StoreUnavailable,
     UnsupportedValue,
 )
 
@@ -526,6 +528,8 @@ class Keeper:
 def unreadable(name: str, error: Exception) -> StoreError:
     """What to raise when ZODB could not read: damaged bytes can make its unpickler raise anything."""
     text = f"{type(error).__name__}: {error}"
+    if is_lost(error):
+        return StoreUnavailable(name, text_of(error))
     if isinstance(error, OSError | StorageError):  # of the disk or the server, not of the bytes
         return StoreError(name, f"it cannot be read ({text})")
     return StoreCorrupt(name, f"its record cannot be read ({text})")
