@@ -370,7 +370,9 @@ def start(folder, shape, fate):
         env["PYTHONHASHSEED"] = str(fate["hash seed"])
         command = [sys.executable, "-m", "tests.engine.soak", "--live", str(folder), json.dumps([shape, fate])]
         return os.posix_spawn(sys.executable, command, env)
-    pid = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.15 on the watchdog of faulthandler is a thread, too
+        pid = os.fork()
     if not pid:
         code = 1
         try:
