@@ -35,6 +35,7 @@ from pstore._engine.loop import DurableLoop
 from pstore._engine.outbox import Step
 from pstore._engine.serving import Served
 from pstore._engine.stack import where
+from pstore._engine.tags import check_tags
 from pstore._engine.task import Task
 from pstore._frames import abandon
 from pstore._store.store import Store
@@ -150,6 +151,7 @@ class Engine(Door):
         self._check_open()
         if id is not None and id in self._loop.tasks:
             raise errors.TaskExists(id)
+        check_tags(tags or {})
         coro = fn(*args)
         try:
             task = self._loop.spawn(coro, id)
