@@ -22,7 +22,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pstore._engine.byvalue import copied, packed, unpacked
 from pstore._engine.deliveries import DeadLetters, register, unregister
@@ -148,6 +148,10 @@ class Door:
 
     # -- results
 
+    @overload
+    def future(self, task: Task[T]) -> Receipt[T]: ...
+    @overload
+    def future(self, task: str) -> Receipt[Any]: ...
     def future(self, task: Task[T] | str) -> Receipt[T]:
         """Give a receipt for the result of a task: ``await engine.future(task)``; an id will do.
 
