@@ -459,7 +459,8 @@ class Engine(Door):
             raise errors.EngineError("the engine is running already; tasks await, they do not call engine.run()")
         host = asyncio._get_running_loop()
         with self._hooks.installed(), on_interrupt(self._interrupt):
-            before, self._runner = self._runner, threading.get_ident()
+            with self._looking:
+                before, self._runner = self._runner, threading.get_ident()
             self._loop.set_running(True)
             try:
                 yield
@@ -472,7 +473,8 @@ class Engine(Door):
     def _served_by(self, served: Served) -> Iterator[None]:
         self._check_usable()
         self._served, self._stop, self._begins = served, False, True
-        self._runner = threading.get_ident()
+        with self._looking:
+            self._runner = threading.get_ident()
         try:
             yield
         finally:
