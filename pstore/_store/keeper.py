@@ -33,6 +33,7 @@ from pstore._store.loading import Record as Loaded
 from pstore._store.lost import is_lost, text_of
 from pstore._store.records import RECORD_FORMAT, Jar, Record, decode, encode
 from pstore._store.survey import Survey
+from pstore._store.unloaded import Unloaded
 from pstore.errors import (
     ModuleStateError,
     ModuleStateWarning,
@@ -111,8 +112,9 @@ class Keeper:
         self.mortals: Mortals | None = None
         self._adopted: list[Any] = []
         self._heap = Heap()
-        self._loader = self._new_loader(self._heap)
         self._replaces = False
+        self._unloaded = self._new_unloaded(self._heap)
+        self._loader = self._new_loader(self._heap)
         self._top_cluster: Cluster
 
     # ------------------------------------------------------------ committing
@@ -409,14 +411,15 @@ class Keeper:
 
     def load(self) -> None:
         """Load what is stored, in new objects; those before are let go of.  An error changes nothing."""
-        before = self._heap, self._loader
+        before = self._heap, self._loader, self._unloaded
         self._heap = Heap()
+        self._unloaded = self._new_unloaded(self._heap)
         self._loader = self._new_loader(self._heap)
         try:
             self._jar.refresh()
             top = self._load_top(self._find())
         except BaseException as error:
-            self._heap, self._loader = before
+            self._heap, self._loader, self._unloaded = before
             if isinstance(error, PstoreError | MemoryError) or not isinstance(error, Exception):
                 raise
             raise unreadable(self.name, error) from error
@@ -430,8 +433,17 @@ class Keeper:
         if hasattr(self, "top"):
             let_go(self.top, self._heap)
 
+    def _new_unloaded(self, heap: Heap) -> Unloaded:
+        unloaded = Unloaded(lambda oid: self._read(oid)[1], heap.clusters)
+        heap.pinned = unloaded.lead_to
+        return unloaded
+
     def _new_loader(self, heap: Heap) -> Loader:
-        return Loader(heap, self._read, self._jar.ghost, self._unpickler(), self._guard())
+        return Loader(heap, self._read, self._ghost, self._unpickler(), self._guard())
+
+    def _ghost(self, oid: bytes, cls: type) -> Any:
+        self._unloaded.met(oid)
+        return self._jar.ghost(oid, cls)
 
     def _unpickler(self) -> Callable[..., Any]:
         policy = self._policy
@@ -490,6 +502,7 @@ class Keeper:
     def _enter(self, new: list[Cluster], unclear: list[Cluster]) -> None:
         """Find out what to watch of clusters that were loaded."""
         heap = self._heap
+        self._unloaded.came({cluster.oid: len(cluster.nodes) for cluster in new})
         survey = Survey(heap, _no_oid, self._adopt)
         self._adopted = []
         survey.run(unclear)
