@@ -534,14 +534,18 @@ class StepTimeout(EngineError, TimeoutError):
         self.args = (step, kind, seconds, last)
         self.step, self.kind, self.seconds, self.last = step, kind, seconds, last
 
-    def __str__(self) -> str:
-        what = {
+    @property
+    def what(self) -> str:
+        """Tell what took too long."""
+        return {
             "timeout": f"an attempt took more than timeout={self.seconds:g} s and was given up",
             "heartbeat": f"an attempt gave no pstore.heartbeat() for heartbeat={self.seconds:g} s and was given up",
             "deadline": f"it was not done within the deadline={self.seconds:g} s of its Retry",
         }[self.kind]
+
+    def __str__(self) -> str:
         last = f"; the attempt before failed with {self.last}" if self.last else ""
-        return f"step {self.step}: {what}{last}; give it longer, or let its function end sooner"
+        return f"step {self.step}: {self.what}{last}; give it longer, or let its function end sooner"
 
 
 class StepKeyInUse(EngineError):

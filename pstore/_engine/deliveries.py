@@ -23,10 +23,10 @@ import functools
 import inspect
 import sys
 import threading
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from pstore._engine.backlog import Backlog
 from pstore._engine.byvalue import copied
 from pstore._engine.keys import call_with_key
 from pstore._engine.outbox import Retry
@@ -60,7 +60,10 @@ class Letter:
         posted: when, UTC seconds.
         failed: attempts that failed.
         error: the last failure, as text; empty if there was none.
+        began: moment of the first attempt, UTC seconds; None: there was none.
     """
+
+    began: float | None = None  # of one that an older version has stored
 
     def __init__(self, id: str, to: Destination, payload: Any, retry: Retry | None, posted: float) -> None:
         self.id, self.to, self.payload, self.retry, self.posted = id, to, payload, retry, posted
@@ -78,7 +81,7 @@ class Lane:
 
     def __init__(self, deliveries: Deliveries) -> None:
         self.deliveries = deliveries
-        self.letters: deque[Letter] = deque()
+        self.letters = Backlog()
         self.busy = False
 
     def start(self, loop: DurableLoop) -> None:
@@ -89,6 +92,8 @@ class Lane:
         if isinstance(letter.to, str) and registered(store, letter.to) is None:
             return
         self.busy = True
+        if letter.began is None:
+            letter.began = loop.time()
         attempt = loop.ask(hand_over, (store, letter.to, letter.id, letter.payload), context=contextvars.Context())
         attempt.add_done_callback(self._tried, context=contextvars.Context())
 
@@ -97,12 +102,14 @@ class Lane:
         error = attempt.exception()
         self.busy = False
         if isinstance(error, NobodyDelivers):
+            if not letter.failed:
+                letter.began = None
             self.start(loop)  # parked, unless somebody has come meanwhile
             return
         if error is not None:
             letter.failed += 1
             letter.error = f"{type(error).__name__}: {error}"
-            pause = _retry_of(loop, letter).pause(letter.failed, error)
+            pause = _pause(loop, letter, error)
             if pause is not None:
                 self.busy = True
                 loop.call_later(pause, self._again, loop, context=contextvars.Context())
@@ -117,6 +124,15 @@ class Lane:
     def _again(self, loop: DurableLoop) -> None:
         self.busy = False
         self.start(loop)
+
+
+def _pause(loop: DurableLoop, letter: Letter, error: BaseException) -> float | None:
+    """Give the seconds until the next attempt; None: give up."""
+    retry = _retry_of(loop, letter)
+    pause = retry.pause(letter.failed, error)
+    if pause is None or retry.deadline is None or letter.began is None:
+        return pause
+    return pause if loop.time() + pause < letter.began + retry.deadline else None
 
 
 def _retry_of(loop: DurableLoop, letter: Letter) -> Retry:
@@ -143,6 +159,8 @@ class Deliveries:
         """Take in a letter; gives its id."""
         if id is not None and not isinstance(id, str):
             raise TypeError(f"the id of a letter is a text, got {id!r}")
+        if isinstance(to, str):
+            _check_name(to)
         letter_id = f"{loop.outbox.store_id}.letter.{self.posted + 1}" if id is None else id
         letter = Letter(letter_id, to, copied(payload), retry, loop.time())
         self.posted += 1
@@ -188,7 +206,7 @@ class DeadLetters:
         """Post a letter again, under its id, behind those that wait; None: all.  Gives how many."""
         chosen = self._take(letter)
         for each in chosen:
-            each.failed = 0
+            each.failed, each.began = 0, None
             # In a call of the loop: a run commits what its calls have done.
             self._loop.call_soon(self._loop.services.deliveries.put, self._loop, each, context=contextvars.Context())
         return len(chosen)
@@ -216,10 +234,14 @@ def register(store: str, name: str, fn: Callable[[Any], Any], retry: Retry | Non
     """Have `fn` called with what is posted to a name, in this process."""
     if not callable(fn):
         raise TypeError(f"engine.deliver(name, fn) needs a function, got {fn!r}")
-    if ":" in name:
-        raise ValueError(f"the name of a destination has no colon, got {name!r}: functions of modules have one")
+    _check_name(name)
     with _lock:
         _deliverers.setdefault(store, {})[name] = fn, retry
+
+
+def _check_name(name: str) -> None:
+    if ":" in name:
+        raise ValueError(f"the name of a destination has no colon, got {name!r}: functions of modules have one")
 
 
 def registered(store: str, name: str) -> tuple[Callable[[Any], Any], Retry | None] | None:

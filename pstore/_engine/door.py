@@ -22,7 +22,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pstore._engine.byvalue import copied, packed, unpacked
 from pstore._engine.deliveries import DeadLetters, register, unregister
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 __all__ = ["Door", "Receipt"]
 
 T = TypeVar("T")
+
+# Seconds after which one who has asked looks whether there is still somebody to answer.
+AGAIN = 0.05
 
 
 class Receipt(concurrent.futures.Future[T]):
@@ -87,6 +90,8 @@ class Door:
         self._watched: dict[int, tuple[Task[Any], list[Receipt[Any]]]] = {}
         # The thread that runs the engine; None: nobody does.
         self._runner: int | None = None
+        # Held while another thread looks when nobody runs it, and by who begins to.
+        self._looking = threading.RLock()
         self._listeners: list[Listener] = []
         self._loop.watcher = self._task_ended
 
@@ -148,6 +153,10 @@ class Door:
 
     # -- results
 
+    @overload
+    def future(self, task: Task[T]) -> Receipt[T]: ...
+    @overload
+    def future(self, task: str) -> Receipt[Any]: ...
     def future(self, task: Task[T] | str) -> Receipt[T]:
         """Give a receipt for the result of a task: ``await engine.future(task)``; an id will do.
 
@@ -339,8 +348,17 @@ class Door:
 
     def _look(self, fn: Callable[..., T], *args: Any) -> T:
         """Give ``fn(*args)``, which only looks: now if this is the thread that runs the engine, or if nobody does."""
-        self._check_open()
-        return fn(*args) if self._is_mine() else self._ask(fn, *args).result()
+        receipt: Receipt[T] | None = None
+        while True:
+            self._check_open()
+            if self._runner == threading.get_ident():
+                return fn(*args)
+            with self._looking:
+                if self._runner is None:  # and nobody begins to run it before this has looked
+                    return fn(*args)
+            receipt = self._ask(fn, *args) if receipt is None else receipt
+            if concurrent.futures.wait([receipt], AGAIN).done:
+                return receipt.result()
 
     def _is_mine(self) -> bool:
         return self._runner in (None, threading.get_ident())

@@ -35,6 +35,7 @@ from pstore._engine.loop import DurableLoop
 from pstore._engine.outbox import Step
 from pstore._engine.serving import Served
 from pstore._engine.stack import where
+from pstore._engine.tags import check_tags
 from pstore._engine.task import Task
 from pstore._frames import abandon
 from pstore._store.store import Store
@@ -150,6 +151,7 @@ class Engine(Door):
         self._check_open()
         if id is not None and id in self._loop.tasks:
             raise errors.TaskExists(id)
+        check_tags(tags or {})
         coro = fn(*args)
         try:
             task = self._loop.spawn(coro, id)
@@ -458,7 +460,8 @@ class Engine(Door):
             raise errors.EngineError("the engine is running already; tasks await, they do not call engine.run()")
         host = asyncio._get_running_loop()
         with self._hooks.installed(), on_interrupt(self._interrupt):
-            before, self._runner = self._runner, threading.get_ident()
+            with self._looking:
+                before, self._runner = self._runner, threading.get_ident()
             self._loop.set_running(True)
             try:
                 yield
@@ -471,7 +474,8 @@ class Engine(Door):
     def _served_by(self, served: Served) -> Iterator[None]:
         self._check_usable()
         self._served, self._stop, self._begins = served, False, True
-        self._runner = threading.get_ident()
+        with self._looking:
+            self._runner = threading.get_ident()
         try:
             yield
         finally:

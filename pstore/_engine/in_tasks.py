@@ -78,13 +78,15 @@ def post(to: str | Callable[[Any], Any], payload: Any, *, id: str | None = None,
             an event loop; or a name, to which the host has said ``engine.deliver(name, fn)``.
         payload: what is delivered: a copy of it.
         id: by which the other side can tell a repetition; made up if None.  `step_key` gives it to the function.
-        retry: when it is tried again; None: as the destination has it, or else for some ten minutes.
+        retry: when it is tried again; None: as the destination has it, or else for some ten minutes.  Its `deadline`
+            is counted from the first attempt; one that is under way is not broken off.
 
     Returns:
         The id.
 
     Raises:
-        UnsupportedValue: the payload cannot be stored.
+        CaptureError: the payload cannot be stored.
+        ValueError: the name has a colon, as functions of modules have.
         NotInEngine: called outside a task.
     """
     loop = running_loop("pstore.post()")
@@ -115,7 +117,7 @@ def query(name: str, fn: Callable[..., Any] | None) -> None:
 
 
 def tag(**tags: str | int | float | bool | None) -> None:
-    """Set tags of this task, by which ``engine.find(tags={...})`` finds it: ``pstore.tag(customer="c-17")``.
+    """Set tags of this task, by which ``engine.find(tag={...})`` finds it: ``pstore.tag(customer="c-17")``.
 
     A tag with the value None is taken away.
 

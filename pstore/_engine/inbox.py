@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from pstore._engine.awaitables import PlainAwaitable
+from pstore._engine.backlog import Backlog
 
 __all__ = ["Inbox", "Receive", "Window"]
 
@@ -73,7 +74,7 @@ class Inbox:
 
     def __init__(self, *, count: int | None = 10_000, seconds: float | None = None) -> None:
         self.known = Window(count, seconds)
-        self._messages: deque[Any] = deque()
+        self._messages = Backlog()
         self._waiters: deque[Any] = deque()
         # The loop that it is used on. It also keeps an inbox from being copied out of the program.
         self._loop: Any = None

@@ -319,7 +319,8 @@ class Outbox:
         due = 0.0 if pause is None else self._loop.time() + pause
         if pause is None or (step.until is not None and due >= step.until):
             return False
-        step.due, step.last = due, f"{type(error).__name__}: {error}"[:LONGEST_TEXT]
+        told = error.what if isinstance(error, StepTimeout) else error  # not again of the one before it
+        step.due, step.last = due, f"{type(error).__name__}: {told}"[:LONGEST_TEXT]
         step.timers = tuple(known for known in step.timers if known.when() == step.until)
         self._call_at(step, due, self._rearm, step.key)
         return True

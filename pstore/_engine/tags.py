@@ -16,11 +16,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pstore._engine.task import Task
 
-__all__ = ["STATES", "Index", "state_of"]
+__all__ = ["STATES", "Index", "check_tags", "state_of"]
 
 STATES = ("active", "finished", "failed", "cancelled")
 
 Value = str | int | float | bool
+
+
+def check_tags(tags: Mapping[str, Any]) -> None:
+    """Complain about values that tags cannot have."""
+    for name, value in tags.items():
+        if value is not None and not isinstance(value, Value):
+            raise TypeError(f"the value of a tag is a text, a number or a truth value; {name}={value!r} is not")
 
 
 def state_of(task: Task[Any]) -> str:
@@ -72,9 +79,7 @@ class Index:
 
     def tag(self, task_id: str, tags: Mapping[str, Value | None]) -> None:
         """Set tags of a task; None takes one away."""
-        for name, value in tags.items():
-            if value is not None and not isinstance(value, Value):
-                raise TypeError(f"the value of a tag is a text, a number or a truth value; {name}={value!r} is not")
+        check_tags(tags)
         own = self.tags.setdefault(task_id, {})
         for name, value in tags.items():
             if name in own:

@@ -128,7 +128,6 @@ class Capsules:
         self.claims: dict[int, Capsule] = {}
         self._of: dict[int, Capsule] = {}
         self.by_oid: dict[bytes, Capsule] = {}
-        self._unloaded: list[Capsule] = []
         self._pending: dict[Any, None] = {}
         self._kinds = heap.kinds
         self._pickler = _Pickler(self)
@@ -168,17 +167,12 @@ class Capsules:
             head = cls.__new__(cls)
             capsule = self.enter(oid, head)
             head._activate = lambda head: self._activate(head, capsule)
-            self._unloaded.append(capsule)
         return head
 
-    def load_all(self) -> None:
-        """Load the heads that were met: only then it is known which nodes they lead to, that must not be dropped."""
-        while self._unloaded:
-            head = self._unloaded.pop().head()
-            activate = getattr(head, "_activate", None)
-            if activate is not None:
-                del head._activate
-                activate(head)
+    def is_loaded(self, oid: bytes) -> bool:
+        """Whether a record is that of a head that is loaded."""
+        known = self.by_oid.get(oid)
+        return known is not None and known.digest is not None
 
     def find(self, oid: bytes) -> Any:
         """The head of that id, if anything leads to it by now."""

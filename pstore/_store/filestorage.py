@@ -153,6 +153,9 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
         self.repair = Repair(found.end, found.size - found.end, found.torn, kept)
         report(self.__name__, self.repair)
 
+    def _save_index(self) -> None:
+        """ZODB's place for writing the index beside the file, which nobody here reads."""
+
     # -- records
 
     def store(self, oid: bytes, oldserial: bytes, data: bytes, version: str, transaction: Any) -> None:
@@ -349,6 +352,7 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
                 with _cannot_be_packed(self.__name__):
                     _sync_file(new, self._sync)
                     file = open(new, "r+b", buffering=0)  # noqa: SIM115
+                    self._clear_index()  # ZODB's own storage may have left one: of places where other things are now
                     os.replace(new, self._file_name)
                     file.name = self._file_name  # the next pack opens what is called so
             except BaseException:

@@ -46,6 +46,8 @@ class Heap:
         open: the clusters, dependent or not, that new nodes are put into.
         meet: gives the object id of a head of `capsules`, of one that is new as well.
         led_by_capsules: gives the nodes that capsules lead to.
+        pinned: tells of a record to how many of its nodes, the first ones, something that is not loaded may lead: they
+            stay.
     """
 
     def __init__(self) -> None:
@@ -66,6 +68,7 @@ class Heap:
         self._singles: dict[Cluster, None] = {}
         self.meet: Callable[[Any], bytes] = _no_heads
         self.led_by_capsules: Callable[[], Iterable[Any]] = tuple
+        self.pinned: Callable[[bytes], int] = lambda oid: 0
 
     @property
     def home(self) -> dict[int, Cluster]:
@@ -168,6 +171,8 @@ class Heap:
         todo = [top]
         todo += [cluster.nodes[0] for cluster in self.clusters.values() if isinstance(cluster.nodes[0], Persistent)]
         todo += self.led_by_capsules()
+        for cluster in self.clusters.values():
+            todo += (node for node in cluster.nodes[: self.pinned(cluster.oid)] if node is not None)
         seen = set(map(id, todo))
         while todo:
             node = todo.pop()
@@ -241,7 +246,8 @@ class Heap:
             if count > _IN_HEAP + _IN_WATCH:
                 continue  # to count what the watch holds takes long
             if count <= _IN_HEAP + cluster.own_holds(obj) and any(node is obj for node in cluster.nodes):
-                ended.append(obj)
+                if not self._is_pinned(obj, cluster):
+                    ended.append(obj)
         return ended
 
     def ending(self, is_wanted: Callable[[Any], bool], changed: Collection[Cluster]) -> list[Any]:
@@ -290,13 +296,17 @@ class Heap:
     def _accounted_for(self, obj: Any, stale: int) -> bool:
         """Whether the heap, `stale` references and the caller's table hold an object, and nothing else."""
         cluster = self.home.get(id(obj))
-        if cluster is None:
+        if cluster is None or self._is_pinned(obj, cluster):
             return False
         count = getrefcount(obj) - _IN_CALL - stale
         if count > _IN_HEAP + _IN_WATCH:
             return False
         places = sum(node is obj for node in cluster.nodes) + sum(placed is obj for placed in cluster.placed)
         return places > 0 and count <= cluster.own_holds(obj) + places
+
+    def _is_pinned(self, obj: Any, cluster: Cluster) -> bool:
+        count = self.pinned(cluster.oid)
+        return count > 0 and not any(node is obj for node in cluster.nodes[count:])
 
     def led_to(self, nodes: list[Any]) -> list[Any]:
         """The nodes that some nodes lead to."""

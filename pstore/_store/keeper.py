@@ -32,8 +32,10 @@ from pstore._store.heap import Heap
 from pstore._store.layout import Layout
 from pstore._store.loading import Loader
 from pstore._store.loading import Record as Loaded
+from pstore._store.lost import is_lost, text_of
 from pstore._store.records import CAPSULE_FORMAT, RECORD_FORMAT, Jar, Record, decode, encode
 from pstore._store.survey import Survey
+from pstore._store.unloaded import Unloaded
 from pstore.errors import (
     ModuleStateError,
     ModuleStateWarning,
@@ -46,6 +48,7 @@ from pstore.errors import (
     StoreError,
     StoreInDoubt,
     StoreNotWritten,
+    StoreUnavailable,
     UnsupportedValue,
 )
 
@@ -104,6 +107,7 @@ class Keeper:
         new_oid = _no_oid if self._read_only else self._jar.new_oid
         self.capsules = Capsules(self._heap, new_oid, self._codes, self._activate_head)
         self._heap.meet, self._heap.led_by_capsules = self.capsules.meet, self.capsules.leads_to
+        self._unloaded = self._new_unloaded(self._heap)
         self._loader = self._new_loader(self._heap)
 
     def with_capsules(self) -> Capsules:
@@ -131,7 +135,6 @@ class Keeper:
             self._busy = False
 
     def _persist(self, note: str | None, thorough: bool) -> bytes:
-        self.capsules.load_all()
         heap, changed = self._heap, self._changed()
         if changed and self._save_what_ends(changed):
             changed = self._changed()
@@ -433,13 +436,13 @@ class Keeper:
 
     def load(self) -> None:
         """Load what is stored, in new objects; those before are let go of.  An error changes nothing."""
-        before = self._heap, self._loader, self.capsules
+        before = self._heap, self._loader, self.capsules, self._unloaded
         self._begin()
         try:
             self._jar.refresh()
             top = self._load_top(self._find())
         except BaseException as error:
-            self._heap, self._loader, self.capsules = before
+            self._heap, self._loader, self.capsules, self._unloaded = before
             if isinstance(error, PstoreError | MemoryError) or not isinstance(error, Exception):
                 raise
             raise unreadable(self.name, error) from error
@@ -452,6 +455,14 @@ class Keeper:
         """The store is closed: nothing of the graph is to end as if the program had dropped it."""
         if hasattr(self, "top"):
             let_go(self.top, self._heap)
+
+    def _new_unloaded(self, heap: Heap) -> Unloaded:
+        capsules = self.capsules
+        unloaded = Unloaded(
+            lambda oid: decode(self._jar.read(oid)[0])[2], lambda oid: oid in heap.clusters or capsules.is_loaded(oid)
+        )
+        heap.pinned = unloaded.lead_to
+        return unloaded
 
     def _new_loader(self, heap: Heap) -> Loader:
         return Loader(heap, self._read, self._ghost, self._unpickler(), self._guard())
@@ -513,6 +524,7 @@ class Keeper:
     def _enter(self, new: list[Cluster], unclear: list[Cluster]) -> None:
         """Find out what to watch of clusters that were loaded."""
         heap = self._heap
+        self._unloaded.came({cluster.oid: len(cluster.nodes) for cluster in new})
         had_heads, new, unclear = heap.take_heads_out(new, unclear)
         survey = Survey(heap, _no_oid, self._adopt)
         self._adopted = []
@@ -539,6 +551,7 @@ class Keeper:
 
     def _ghost(self, oid: bytes, cls: type) -> Any:
         """The head, or the Persistent object, of that id; loaded or not."""
+        self._unloaded.met(oid)
         if getattr(cls, "__pstore_capsule__", False):
             return self.capsules.ghost(oid, cls)
         return self._jar.ghost(oid, cls)
@@ -577,6 +590,8 @@ class Keeper:
 def unreadable(name: str, error: Exception) -> StoreError:
     """What to raise when ZODB could not read: damaged bytes can make its unpickler raise anything."""
     text = f"{type(error).__name__}: {error}"
+    if is_lost(error):
+        return StoreUnavailable(name, text_of(error))
     if isinstance(error, OSError | StorageError):  # of the disk or the server, not of the bytes
         return StoreError(name, f"it cannot be read ({text})")
     return StoreCorrupt(name, f"its record cannot be read ({text})")

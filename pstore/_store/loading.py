@@ -25,6 +25,7 @@ from pstore._store.clusters import Cluster, Watch
 from pstore._store.graph import translated
 from pstore._store.heap import Heap
 from pstore._store.layout import Group
+from pstore._store.survey import may_become_dict
 from pstore.errors import PstoreError, RebuildError
 
 __all__ = ["Loader"]
@@ -343,6 +344,8 @@ class _Load:
             return not kind.has_dict and len(names) == len(kind.slots)
         inline = kind.inline
         if inline is None or sorted(kind.straight_names(inline.count())) != sorted(names):
+            return False
+        if len(names) == 1 and any(may_become_dict(get_referents(node)[:1]) for node in nodes):
             return False
         # all were filled in the same way
         if any(len(get_referents(node)) != len(names) + 1 or inline.order(node) is None for node in nodes[::_SOME]):

@@ -33,7 +33,8 @@ from ZODB.DB import DB
 from ZODB.serialize import ObjectWriter
 from ZODB.utils import z64
 
-from pstore.errors import FormatError
+from pstore._store.lost import raise_lost
+from pstore.errors import FormatError, StoreNotWritten, StoreUnavailable
 
 __all__ = ["CAPSULE_FORMAT", "RECORD_FORMAT", "Database", "Jar", "Record", "decode", "encode"]
 
@@ -137,6 +138,8 @@ def _oid_of(reference: Any) -> bytes:
 class Jar(Connection):  # type: ignore[misc]  # ZODB has no types
     """A connection that reads and writes records, and hands the activation of Persistent objects to the store.
 
+    What a driver raises when its server is gone becomes StoreUnavailable, or StoreNotWritten on the way to a commit.
+
     Attributes:
         activate: loads the state of a Persistent object: (object) -> None; None: ZODB does it by itself.
         doubtful: a commit failed in its last phase: whether it is stored is only known when the database is opened.
@@ -147,7 +150,19 @@ class Jar(Connection):  # type: ignore[misc]  # ZODB has no types
 
     def read(self, oid: bytes) -> tuple[bytes, bytes]:
         """Data of a record, and id of the transaction that wrote it."""
-        return self._storage.load(oid)  # type: ignore[no-any-return]
+        try:
+            return self._storage.load(oid)  # type: ignore[no-any-return]
+        except Exception as error:
+            raise_lost(error, self._storage, StoreUnavailable)
+            raise
+
+    def new_oid(self) -> bytes:
+        """An object id that nothing has."""
+        try:
+            return self._storage.new_oid()  # type: ignore[no-any-return]
+        except Exception as error:
+            raise_lost(error, self._storage, StoreNotWritten)
+            raise
 
     def last_transaction(self) -> bytes:
         """Id of the last transaction in the database."""
@@ -155,8 +170,12 @@ class Jar(Connection):  # type: ignore[misc]  # ZODB has no types
 
     def refresh(self) -> None:
         """See what others have committed; without it, the database is seen as it was."""
-        self._storage.sync(True)
-        self._storage.poll_invalidations()
+        try:
+            self._storage.sync(True)
+            self._storage.poll_invalidations()
+        except Exception as error:
+            raise_lost(error, self._storage, StoreUnavailable)
+            raise
 
     def setstate(self, obj: Any) -> None:
         """Load the state of a ghost."""
@@ -233,13 +252,17 @@ class Jar(Connection):  # type: ignore[misc]  # ZODB has no types
         """
         storage = self._storage
         meta = TransactionMetaData("", note or "", {})
-        storage.tpc_begin(meta)
         try:
-            for oid, serial, data in records:
-                storage.store(oid, serial, data, "", meta)
-            storage.tpc_vote(meta)
-        except BaseException:
-            storage.tpc_abort(meta)
+            storage.tpc_begin(meta)
+            try:
+                for oid, serial, data in records:
+                    storage.store(oid, serial, data, "", meta)
+                storage.tpc_vote(meta)
+            except BaseException:
+                storage.tpc_abort(meta)
+                raise
+        except Exception as error:
+            raise_lost(error, storage, StoreNotWritten)
             raise
         self.doubtful = True
         tid: bytes = storage.tpc_finish(meta)

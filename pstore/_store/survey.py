@@ -27,7 +27,7 @@ from pstore._store.reduced import FRAMES
 from pstore._store.runs import LONG, cut
 from pstore.errors import UnsupportedValue
 
-__all__ = ["Survey"]
+__all__ = ["Survey", "may_become_dict"]
 
 _FILLED_EARLY = (*FRAMES, CellType)
 _MANY = 200
@@ -244,7 +244,7 @@ class Survey(Cutting):
             names = names[: len(order)]
         if whole:
             watch.classes.add(kind)
-        else:
+        if not whole or may_become_dict(values):
             watch.loose.append((inline.order, obj))
         layout.add(Group.SHAPED, (kind.cls, names))
         self._values(values)
@@ -389,6 +389,11 @@ _TAKE: dict[int, Callable[[Survey, Any, Kind], list[Any]]] = {
     REDUCED: Survey._take_reduced,
     PERSISTENT: Survey._take_persistent,
 }
+
+
+def may_become_dict(values: list[Any]) -> bool:
+    """Whether the values of an instance would be its referents, too, if they, or it, were to be its ``__dict__``."""
+    return len(values) == 1 and isinstance(values[0], dict)
 
 
 def bound_slots(kind: Kind, obj: Any) -> dict[str, Any]:

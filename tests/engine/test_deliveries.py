@@ -145,6 +145,7 @@ def test_a_letter_under_way_waits_when_the_next_process_does_not_deliver(reopen)
     lane = engine._loop.services.deliveries.lanes["hooks"]
     assert not lane.busy
     assert lane.letters[0].failed == 0
+    assert lane.letters[0].began is None
     engine.deliver("hooks", deliver)
     engine.run()
     assert payloads() == [1]
@@ -167,6 +168,8 @@ def test_nonsense_is_refused(reopen):
             pstore.post(deliver, threading.Lock())
         with pytest.raises(TypeError, match="got 5"):
             pstore.post(deliver, 1, id=5)
+        with pytest.raises(ValueError, match="no colon"):
+            pstore.post("a:b", 1)
         return 1
 
     engine = reopen()
@@ -193,6 +196,26 @@ def test_a_letter_is_tried_again_and_those_behind_it_wait(reopen, clock):
     assert len({key for _, key in SENT}) == 2
     assert clock.now() == 1000 + 1 + 2 + 4
     assert not engine.dead_letters
+
+
+def test_a_deadline_counts_from_the_first_attempt(reopen, clock):
+    FAILING.extend(OSError("not yet") for _ in range(100))
+    engine = reopen()
+
+    async def work():
+        retry = pstore.Retry(attempts=None, delay=4.0, factor=1.0, deadline=10.0)
+        await post("a", "b", retry=retry)
+
+    engine.spawn(work)
+    engine.run()
+    assert payloads() == ["a", "a", "a", "b", "b", "b"]
+    assert clock.now() == 1000 + 8 + 8
+    engine = reopen()
+    assert [letter.payload for letter in engine.dead_letters] == ["a", "b"]
+    SENT.clear()
+    engine.dead_letters.repost()
+    engine.run()
+    assert payloads() == ["a", "a", "a", "b", "b", "b"]
 
 
 def test_destinations_do_not_wait_for_each_other(reopen):

@@ -517,6 +517,30 @@ def test_the_inbox_of_a_task_goes_with_it(reopen):
     assert again.result(0) is True  # another task, to which it is new
 
 
+async def take(inbox, count):
+    for _ in range(count):
+        await inbox.receive()
+        await pstore.committed()
+
+
+def test_to_take_one_of_many_messages_does_not_write_them_all(tmp_path):
+    path = tmp_path / "many.fs"
+    with pstore.open(path, durability="os") as engine:
+        inbox = engine.root["inbox"] = pstore.Inbox()
+        for n in range(4000):
+            engine.send("inbox", {"n": n, "text": f"message {n} " * 10})
+        engine.run()
+        before = path.stat().st_size
+        engine.run(engine.spawn(take, inbox, 50))
+        written = (path.stat().st_size - before) / 50
+    with pstore.open(path) as engine:
+        inbox = engine.root["inbox"]
+        assert len(inbox) == 3950
+        assert engine.run(engine.spawn(receive_from, inbox, out := [], 3950)) is None
+        assert [message["n"] for message in out] == list(range(50, 4000))
+    assert written < 25_000
+
+
 # -- receipts
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -156,3 +157,60 @@ def test_questions_from_other_threads_while_the_engine_runs():
         engine.run(forever=True)
         thread.join()
         assert answers == [3, 1] * 20
+
+
+HOOKS = pstore.volatile([])
+
+
+def call_hook():
+    return HOOKS[-1]()
+
+
+async def asked():
+    pstore.query("hook", call_hook)
+    await asyncio.Event().wait()
+
+
+async def calling():
+    call_hook()
+
+
+def test_who_asks_when_the_run_ends_is_answered():
+    def ask():
+        got.append(engine.query("asked", "hook"))
+
+    def last():
+        thread.start()
+        while engine._loop.inbox.empty():
+            time.sleep(0.001)
+        HOOKS[:] = [lambda: 1]
+
+    got, thread = [], threading.Thread(target=ask, daemon=True)
+    with pstore.open("memory:") as engine:
+        engine.spawn(asked, id="asked")
+        engine.run()
+        HOOKS[:] = [last]
+        engine.run(engine.spawn(calling))  # ends without a look at what has come in
+        thread.join(5)
+        assert got == [1]
+
+
+def test_a_run_begins_when_those_who_look_have_looked():
+    def look():
+        HOOKS[:] = [lambda: moves.append(1)]
+        looking.set()
+        time.sleep(0.05)
+        seen.append(list(moves))
+
+    seen, moves, looking = [], [], threading.Event()
+    with pstore.open("memory:") as engine:
+        engine.spawn(asked, id="asked")
+        engine.run()
+        engine.spawn(calling)
+        HOOKS[:] = [look]
+        thread = threading.Thread(target=engine.query, args=("asked", "hook"))
+        thread.start()
+        assert looking.wait(10)
+        engine.run()
+        thread.join(10)
+        assert (seen, moves) == ([[]], [1])

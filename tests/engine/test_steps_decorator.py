@@ -290,7 +290,7 @@ def test_types(monkeypatch):
     api = pytest.importorskip("mypy.api")
     program = textwrap.dedent("""
         import asyncio
-        from typing import assert_type
+        from typing import Any, assert_type
         import pstore
 
         @pstore.step
@@ -317,6 +317,13 @@ def test_types(monkeypatch):
             plain("x")  # type: ignore
             pstore.step(bare, "x")  # type: ignore
             pstore.step(bare, 1, retries=3)  # type: ignore
+
+        async def host(engine: pstore.Engine) -> int:
+            task = engine.spawn_once("main", main)
+            await engine.wait(task)
+            assert_type(await engine.wait("main"), Any)
+            assert_type(await engine.future("main"), Any)
+            return "is still looked at"  # type: ignore[return-value]
     """)
     monkeypatch.setenv("MYPYPATH", str(ROOT))
     options = ["--config-file=", "--strict", "--follow-imports=silent", "--ignore-missing-imports"]

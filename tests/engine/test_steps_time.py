@@ -104,6 +104,16 @@ def test_an_attempt_that_timed_out_is_tried_again(reopen, clock):
     assert CALLS == [1000, 1035, 1070]
 
 
+def test_time_outs_one_after_the_other_tell_of_the_one_before(reopen):
+    with pytest.raises(StepTimeout) as caught:
+        run(reopen(), use(Endless().as_coroutine), timeout=30, retry=pstore.Retry(attempts=4))
+    given_up = "an attempt took more than timeout=30 s and was given up"
+    assert str(caught.value) == (
+        f"step {caught.value.step}: {given_up}; the attempt before failed with StepTimeout: {given_up}; "
+        "give it longer, or let its function end sooner"
+    )
+
+
 def test_time_outs_that_are_not_to_be_tried_again(reopen):
     with pytest.raises(StepTimeout):
         run(reopen(), use(Endless().in_thread), timeout=30, retry=pstore.Retry(not_on=TimeoutError))

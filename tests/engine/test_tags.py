@@ -135,6 +135,14 @@ def test_tags_are_plain(reopen):
     check(engine)
 
 
+def test_a_task_whose_tags_are_refused_is_not_started(reopen):
+    engine = reopen()
+    with pytest.raises(TypeError, match=r"kind=\[1\] is not"):
+        engine.spawn(nap, 1, id="nap", tags={"kind": [1]})
+    assert not engine.tasks
+    assert engine.run(engine.spawn(nap, 1, id="nap", tags={"kind": 1})) is None
+
+
 def test_any_program(reopen, clock):
     chance = random.Random(17)
     engine = reopen()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -226,3 +227,30 @@ def step(node: Any) -> None:
     while node is not None:
         node, count = node.next, count + 1
     assert count == 100_001
+
+
+class Wrapper:
+    """Has one attribute."""
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+@pytest.mark.parametrize("kind", [dict, OrderedDict])
+def test_the_only_attribute_becomes_the_dict_of_its_instance(tmp_path, reopened, kind):
+    with Store(tmp_path / "a.fs") as store:
+        wrapper, inner = Wrapper(), kind(x=1)
+        wrapper.x = inner
+        store.root.update(wrapper=wrapper, inner=inner)
+        store.persist()
+        if not reopened:
+            before = store.persist()
+            wrapper.__dict__ = inner
+            assert store.persist() != before
+    if reopened:
+        with Store(tmp_path / "a.fs") as store:
+            store.persist()
+            wrapper = store.root["wrapper"]
+            wrapper.__dict__ = store.root["inner"]
+            store.persist()
+    with Store(tmp_path / "a.fs") as store:
+        assert vars(store.root["wrapper"]) == {"x": 1}
+        assert vars(store.root["wrapper"]) is store.root["inner"]

@@ -41,6 +41,12 @@ def index_of(path):
     return path.with_name(path.name + ".index")
 
 
+def indexed(path):
+    """What ZODB's own storage puts beside the file."""
+    FileStorage(str(path)).close()
+    return index_of(path).read_bytes()
+
+
 def state(path, read_only):
     """What is in the store, or "refused"; any exception but a StoreError goes through."""
     try:
@@ -87,7 +93,6 @@ def test_a_file_that_goes_while_it_is_open_takes_no_commit(tmp_path, what):
 
 def test_any_bit_may_flip(path, ends):
     content, pick = path.read_bytes(), random.Random(1)
-    index_of(path).unlink()
     for at in range(len(content)):
         check(path, flipped(content, at, pick.randrange(8)), LAST)
 
@@ -101,7 +106,7 @@ def test_any_bit_of_the_last_headers_may_flip(path, ends):
 
 @pytest.mark.parametrize("with_index", [True, False])
 def test_any_byte_may_change_before_a_program_goes_on(path, ends, with_index):
-    content, index, pick = path.read_bytes(), index_of(path).read_bytes(), random.Random(2)
+    content, index, pick = path.read_bytes(), indexed(path), random.Random(2)
     for at in range(0, len(content), 3):
         if with_index:
             index_of(path).write_bytes(index)
@@ -110,7 +115,7 @@ def test_any_byte_may_change_before_a_program_goes_on(path, ends, with_index):
 
 
 def test_a_damaged_index_does_not_matter(path, ends):
-    index, pick = index_of(path).read_bytes(), random.Random(3)
+    index, pick = indexed(path), random.Random(3)
     for at in range(len(index)):
         index_of(path).write_bytes(flipped(index, at, pick.randrange(8)))
         assert state(path, True) == LAST
@@ -120,12 +125,25 @@ def test_a_damaged_index_does_not_matter(path, ends):
 
 
 def test_the_index_of_an_older_file_does_not_matter(path, ends):
-    index = index_of(path).read_bytes()
+    index = indexed(path)
     with Store(path) as store:
         store.root["number"] = 99
         store.persist()
     index_of(path).write_bytes(index)
     assert state(path, False) == ({"number": 99}, {})
+
+
+def test_no_index_is_written(path, ends):
+    """Nobody here reads it."""
+    assert not index_of(path).exists()
+
+
+def test_an_index_does_not_outlive_what_it_is_of(path, ends):
+    """After a pack ZODB's own storage would take places from it where something else is now."""
+    indexed(path)
+    with Store(path) as store:
+        store.pack()
+        assert not index_of(path).exists()
 
 
 def test_a_file_may_be_cut_anywhere(path, ends):

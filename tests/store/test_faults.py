@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from pstore import Store
 from pstore.testing.faults import Faults
 from tests.store.faulty import SCENARIOS, loop, prepared
 
@@ -34,3 +35,11 @@ def test_nothing_fails_where_nothing_is_to_fail(tmp_path):
     with Faults(path.parent / "elsewhere", 1, for_ever=True) as faults:
         prepared(tmp_path)
     assert not faults.seen
+
+
+def test_a_full_disk_is_no_news_when_a_store_is_closed(tmp_path, caplog):
+    path = prepared(tmp_path)
+    store = Store(path)
+    with Faults(tmp_path, 1, for_ever=True):
+        store.close()
+    assert [record.getMessage() for record in caplog.records] == []
