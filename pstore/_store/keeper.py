@@ -434,7 +434,7 @@ class Keeper:
             let_go(self.top, self._heap)
 
     def _new_unloaded(self, heap: Heap) -> Unloaded:
-        unloaded = Unloaded(lambda oid: self._read(oid)[1], heap.clusters)
+        unloaded = Unloaded(lambda oid: self._read(oid)[1], lambda oid: oid in heap.clusters)
         heap.pinned = unloaded.lead_to
         return unloaded
 

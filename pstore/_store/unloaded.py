@@ -22,11 +22,11 @@ class Unloaded:
 
     Args:
         references_of: object id of a record -> object ids of those that it refers to.
-        loaded: object ids of the records that are loaded by now.
+        is_loaded: tells of an object id whether its record is loaded by now.
     """
 
-    def __init__(self, references_of: Callable[[bytes], Iterable[bytes]], loaded: Container[bytes]) -> None:
-        self._references_of, self._loaded = references_of, loaded
+    def __init__(self, references_of: Callable[[bytes], Iterable[bytes]], is_loaded: Callable[[bytes], bool]) -> None:
+        self._references_of, self._is_loaded = references_of, is_loaded
         self._came: dict[bytes, int] = {}
         self._ghosts: set[bytes] = set()
         self._needed: Container[bytes] | None = None
@@ -53,7 +53,7 @@ class Unloaded:
 
     def _find(self) -> Container[bytes]:
         """What records lead to that are not loaded now; of those that are loaded later, it is more than needed."""
-        todo = [oid for oid in self._ghosts if oid not in self._loaded]
+        todo = [oid for oid in self._ghosts if not self._is_loaded(oid)]
         seen, needed = set(todo), set[bytes]()
         while todo:
             if len(seen) > _MOST:
@@ -64,7 +64,7 @@ class Unloaded:
                 return self._came
             for oid in references:
                 needed.add(oid)
-                if oid not in self._loaded and oid not in seen:
+                if oid not in seen and not self._is_loaded(oid):
                     seen.add(oid)
                     todo.append(oid)
         return needed
