@@ -7,8 +7,7 @@ import functools
 import gc
 
 import pytest
-from hypothesis import Phase, given, seed, settings
-from hypothesis import strategies as st
+from hypothesis import Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from pstore._store import cutting
@@ -34,7 +33,6 @@ def needless_writes_are_looked_past(monkeypatch):
 @pytest.fixture
 def collected_fast():
     """What all other tests have imported and made is not looked at again by each of the many collections."""
-    settings(machine.SETTINGS, max_examples=1)(given(st.none())(lambda _: None))()  # it asks gc for referrers, once
     gc.collect()
     gc.freeze()
     yield
