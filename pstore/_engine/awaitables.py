@@ -6,6 +6,7 @@ would be a coroutine elsewhere is an object here whose state is in its attribute
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
@@ -51,8 +52,9 @@ class PlainAwaitable(Coroutine[Any, Any, T]):
             self._over = True
             self._give_up()
 
+    @abc.abstractmethod
     def _advance(self) -> Any:
-        raise NotImplementedError
+        """Make a step: what `send` does."""
 
     def _give_up(self) -> None:
         """Take back what was asked for; called once, also after it has ended."""
@@ -67,9 +69,9 @@ class OnFuture(PlainAwaitable[T]):
     _future: Any = None
     _wait: Any = None
 
+    @abc.abstractmethod
     def _ask(self) -> Any:
         """Make the future."""
-        raise NotImplementedError
 
     def _advance(self) -> Any:
         if self._wait is None:

@@ -15,6 +15,7 @@ Rules:
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import concurrent.futures
 import contextvars
@@ -73,15 +74,16 @@ class Receipt(concurrent.futures.Future[T]):
             self.set_exception(error)
 
 
-class Door:
+class Door(abc.ABC):
     """The outward half of `Engine`."""
 
     _loop: DurableLoop
     _store: Store
     _refused: bool
 
+    @abc.abstractmethod
     def _check_open(self) -> None:
-        raise NotImplementedError
+        """Raise EngineClosed when the engine is closed."""
 
     def _open_door(self) -> None:
         self._open: set[Receipt[Any]] = set()

@@ -24,10 +24,11 @@ from pstore._frames.access import abandon_one
 from pstore._store.clusters import SEPARATOR, Cluster
 from pstore._store.heap import Heap
 from pstore._store.records import Jar
+from pstore._store.unloaded import Unloaded
 
 __all__ = ["let_go"]
 
-_NOT_ENTERED = (type, types.ModuleType, types.CodeType, types.BuiltinFunctionType, Jar, PickleCache)
+_NOT_ENTERED = (type, types.ModuleType, types.CodeType, types.BuiltinFunctionType, Jar, PickleCache, Unloaded)
 _KNOWN_TO_OTHERS = (Heap, Cluster, Persistent)
 """What the keeper and the jar hold, too."""
 _CHUNK = 1000

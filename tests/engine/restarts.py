@@ -1,4 +1,4 @@
-"""Steps, killed at every commit: each state that a run has committed is gone on with in an engine of its own."""
+"""Programs, gone at every commit: each state that a run has committed is gone on with in an engine of its own."""
 
 from __future__ import annotations
 
@@ -37,3 +37,24 @@ def _run(path, clock, main):
         result = engine.run(task)
         engine.run()
         return result, clock.now()
+
+
+class Gone(BaseException):
+    """The process is gone."""
+
+
+def run_to_the_second_commit(path, clock):
+    """Run what is in a store until it has committed twice, and leave it there; tells whether it came to its end."""
+    commits = []
+
+    def count(store):
+        commits.append(store.tid)
+        if len(commits) > 1:
+            raise Gone
+
+    with pstore.open(path, clock=clock) as engine, after_commits(count):
+        try:
+            engine.run()
+        except Gone:
+            return False
+    return True

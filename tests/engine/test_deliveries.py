@@ -11,6 +11,7 @@ import pytest
 import pstore
 from pstore.errors import CaptureError, NotInEngine
 from pstore.testing import VirtualClock
+from tests.engine.restarts import run_to_the_second_commit
 
 SENT = []
 FAILING = []
@@ -299,20 +300,6 @@ def test_each_letter_arrives_with_a_new_process_at_every_commit(tmp_path):
     """The process is gone at each commit in turn: no letter is lost, and order is kept."""
     path, clock = tmp_path / "x.fs", VirtualClock(1000.0)
 
-    class Gone(BaseException):
-        pass
-
-    persist = pstore.Store.persist
-
-    def persist_and_go(store, note=None):
-        before = store.tid
-        tid = persist(store, note)
-        if store.tid != before:
-            commits.append(tid)
-            if len(commits) > 1:
-                raise Gone
-        return tid
-
     async def work():
         for n in range(4):
             pstore.post(deliver, n)
@@ -321,18 +308,9 @@ def test_each_letter_arrives_with_a_new_process_at_every_commit(tmp_path):
     with pstore.open(path, clock=clock) as engine:
         engine.spawn(work, id="work")
         engine.commit()
-    pstore.Store.persist = persist_and_go
-    try:
-        for _ in range(100):
-            commits = []
-            with pstore.open(path, clock=clock) as engine:
-                try:
-                    engine.run()
-                    break
-                except Gone:
-                    pass
-    finally:
-        pstore.Store.persist = persist
+    for _ in range(100):
+        if run_to_the_second_commit(path, clock):
+            break
     assert list(dict.fromkeys(payloads())) == [0, 1, 2, 3]
     assert sorted(payloads()) == payloads()
     assert len({key for _, key in SENT}) == 4

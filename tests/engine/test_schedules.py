@@ -14,6 +14,7 @@ import pstore
 from pstore._engine.cron import Times
 from pstore.errors import EngineError, NotInEngine
 from pstore.testing import VirtualClock
+from tests.engine.restarts import run_to_the_second_commit
 from tests.engine.test_time import run_for
 
 HOUR, DAY = 3600.0, 86400.0
@@ -250,34 +251,11 @@ def test_each_moment_once_with_the_clock_set_at_will(reopen, clock):
 def test_each_moment_once_with_a_new_process_at_every_commit(tmp_path):
     path, clock = tmp_path / "x.fs", VirtualClock(1000.0)
 
-    class Gone(BaseException):
-        pass
-
-    persist = pstore.Store.persist
-
-    def persist_and_go(store, note=None):
-        before = store.tid
-        tid = persist(store, note)
-        if store.tid != before:
-            commits.append(tid)
-            if len(commits) > 1:
-                raise Gone
-        return tid
-
     with pstore.open(path, clock=clock) as engine:
         engine.schedule("poll", 60, note, engine.root.setdefault("out", []), catch_up="all")
         engine.commit()
-    pstore.Store.persist = persist_and_go
-    try:
-        for _ in range(20):
-            commits = []
-            with pstore.open(path, clock=clock) as engine:
-                try:
-                    engine.run()
-                except Gone:
-                    pass
-    finally:
-        pstore.Store.persist = persist
+    for _ in range(20):
+        run_to_the_second_commit(path, clock)
     with pstore.open(path, clock=clock) as engine:
         times = due(engine.root["out"])
     assert len(times) > 5

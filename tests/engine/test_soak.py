@@ -16,7 +16,7 @@ from tests.engine import soak, soak_programs
 from tests.processes import ROOT
 
 SEED = int(os.environ.get("PSTORE_SEED", "4"))
-SECONDS = 30
+SECONDS = 24
 
 
 @pytest.mark.slow

@@ -9,9 +9,11 @@ import pytest
 
 from pstore import Store
 from pstore.errors import StoreError, StoreNotWritten, StoreUnavailable
+from tests import turns
 from tests.store import servers
 
 KILLS = 4
+pytestmark = pytest.mark.skipif(not turns.part([True], 5, turns.TURN - 13), reason="another Python's turn")
 
 
 @pytest.fixture(scope="module")

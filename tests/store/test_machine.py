@@ -7,8 +7,7 @@ import functools
 import gc
 
 import pytest
-from hypothesis import Phase, given, seed, settings
-from hypothesis import strategies as st
+from hypothesis import Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from pstore._store import cutting
@@ -31,17 +30,7 @@ def needless_writes_are_looked_past(monkeypatch):
     monkeypatch.setattr(machine.Machine, "strict", False)
 
 
-@pytest.fixture
-def collected_fast():
-    """What all other tests have imported and made is not looked at again by each of the many collections."""
-    settings(machine.SETTINGS, max_examples=1)(given(st.none())(lambda _: None))()  # it asks gc for referrers, once
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-def test_random_changes_persists_and_reloads(collected_fast):
+def test_random_changes_persists_and_reloads():
     run_state_machine_as_test(drawn(), settings=SHORT)
 
 
@@ -50,7 +39,7 @@ def drawn():
 
 
 @pytest.mark.parametrize("nodes", [1, 3])
-def test_random_changes_with_few_objects_in_a_record(nodes, monkeypatch, collected_fast):
+def test_random_changes_with_few_objects_in_a_record(nodes, monkeypatch):
     monkeypatch.setattr(cutting, "_NODES", nodes)
     run_state_machine_as_test(drawn(), settings=settings(SHORT, max_examples=10))
 
