@@ -208,8 +208,14 @@ class Capsules:
 
         `survey`, which has run, takes in what belongs to the clusters.
         """
-        written: dict[Capsule, Written] = {}
         self._pickler.begin()
+        try:
+            return self._write(survey)
+        finally:
+            self._pickler.end()
+
+    def _write(self, survey: Survey) -> dict[Capsule, Written]:
+        written: dict[Capsule, Written] = {}
         pending = self._pending = dict(self.touched)
         for head in pending:
             known = self._of.get(id(head))
@@ -322,8 +328,7 @@ class _Pickler(pickle.Pickler):
         self._capsules = capsules
         self._heap, self._claims = capsules._heap, capsules.claims
         self._kinds = self._heap.kinds
-        self._home = self._heap.home
-        self._own: Capsule
+        self._home: dict[int, Cluster] = {}
         self._known: dict[int, int] = {}
         self._met: dict[int, Any] = {}
         self._shared: list[Any] = []
@@ -340,11 +345,14 @@ class _Pickler(pickle.Pickler):
         self.by_name.clear()
         self._kept.clear()
 
+    def end(self) -> None:
+        """Hold nothing of the heap: by that it is known who else holds it."""
+        self._home, self._met, self._known, self._shared = {}, {}, {}, []
+
     def write(self, head: Any, capsule: Capsule) -> tuple[Written | None, list[Any]]:
         """What is to be stored of a head; or None, and what belongs to the clusters."""
         chunks = self._sink.chunks
         chunks.clear()
-        self._own = capsule
         self._home = self._heap.home
         self._known = constants.known.copy()
         self._known[id(head)] = 0

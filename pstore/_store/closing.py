@@ -21,6 +21,7 @@ from typing import Any
 from persistent import Persistent, PickleCache
 
 from pstore._frames.access import abandon_one
+from pstore._store.capsules import Capsules
 from pstore._store.clusters import SEPARATOR, Cluster
 from pstore._store.heap import Heap
 from pstore._store.records import Jar
@@ -28,7 +29,8 @@ from pstore._store.unloaded import Unloaded
 
 __all__ = ["let_go"]
 
-_NOT_ENTERED = (type, types.ModuleType, types.CodeType, types.BuiltinFunctionType, Jar, PickleCache, Unloaded)
+_OF_STORE = (Jar, PickleCache, Unloaded, Capsules)
+_NOT_ENTERED = (type, types.ModuleType, types.CodeType, types.BuiltinFunctionType, *_OF_STORE)
 _KNOWN_TO_OTHERS = (Heap, Cluster, Persistent)
 """What the keeper and the jar hold, too."""
 _CHUNK = 1000

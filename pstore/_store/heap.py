@@ -85,6 +85,15 @@ class Heap:
         self.clusters[cluster.oid] = cluster
         self._entering.append(cluster)
 
+    def clear(self) -> None:
+        """Hold nothing any more."""
+        for cluster in self.clusters.values():
+            cluster.page = None
+        tables: tuple[Any, ...] = (self._home, self._entering, self.clusters, self.shared, self.shrunk, self.dropped)
+        for table in (*tables, self.runs, self.run_ids, self._pages, self._singles, self._counted):
+            table.clear()
+        self.open = {False: None, True: None}
+
     def changed(self) -> list[Cluster]:
         """The clusters that have changed, and those that have to be stored to see."""
         with_image = len(self.home) < _MANY  # it takes some 150 bytes an object

@@ -1,61 +1,45 @@
 """Keeping a live graph and its records in step (layer 2).
 
-Owns: :class:`Keeper`: loading what a database has, and the course of a commit:
+Owns: :class:`Keeper`: the course of a commit of what `live` has:
 
     look what has changed -> survey -> write bodies -> two-phase commit -> take what is now for what is stored
 
 Rules: until the database has said that a commit is done, the heap is as it was (an error takes back what the survey did
-to it); a record whose checksum is wrong is never loaded; nothing here runs user code but the unpickling that was asked
-for, and the ``__getstate__`` and ``__reduce__`` methods of what is stored (I2).
+to it); nothing here runs user code but the ``__getstate__`` and ``__reduce__`` methods of what is stored (I2).
 """
 
 from __future__ import annotations
 
-import itertools
-import pickle
-from collections.abc import Callable, Collection, Container, Iterable
+from collections.abc import Collection, Container, Iterable
 from typing import Any
 
 from persistent import Persistent
-from ZODB.POSException import ConflictError, POSKeyError, ReadConflictError, StorageError
+from ZODB.POSException import ConflictError, StorageError
 
-from pstore._frames.gates import is_shared
 from pstore._frames.policy import Policy
-from pstore._store import checked, graph, module_state
+from pstore._store import graph, module_state
 from pstore._store.body import Writer, digest_of
-from pstore._store.capsulebody import read_state
-from pstore._store.capsules import Capsule, Capsules, Written
-from pstore._store.closing import let_go
+from pstore._store.capsules import Capsule, Written
 from pstore._store.clusters import Cluster
 from pstore._store.endings import Mortals, NoCollection
-from pstore._store.heap import Heap
 from pstore._store.layout import Layout
-from pstore._store.loading import Loader
-from pstore._store.loading import Record as Loaded
-from pstore._store.lost import is_lost, text_of
-from pstore._store.records import CAPSULE_FORMAT, RECORD_FORMAT, Jar, Record, decode, encode
+from pstore._store.live import ROOT_NAME, Live
+from pstore._store.records import CAPSULE_FORMAT, Jar, Record, encode
 from pstore._store.survey import Survey
-from pstore._store.unloaded import Unloaded
 from pstore.errors import (
     ModuleStateError,
     ModuleStateWarning,
-    NoSuchState,
-    NotAStore,
     PstoreBug,
     PstoreError,
     StoreConflict,
-    StoreCorrupt,
     StoreError,
     StoreInDoubt,
     StoreNotWritten,
-    StoreUnavailable,
     UnsupportedValue,
 )
 
-__all__ = ["Keeper", "unreadable"]
+__all__ = ["Keeper"]
 
-_KEY = "pstore"
-_CODES = "codes"
 _ZERO = bytes(8)
 _SUSPECTS = 1000
 _Written = dict[Cluster, tuple[Layout, bytes, list[bytes]]]
@@ -73,14 +57,10 @@ class Keeper:
         read_only: nothing will be committed.
 
     Attributes:
-        top: the list of parts and root.
-        tid: the last transaction that changed the graph.
+        live: the graph.
         failed: a commit failed in a way that leaves it open what is stored.
         mortals: see `endings.Mortals`; None: there are none.
     """
-
-    top: list[Any]
-    tid: bytes
 
     def __init__(
         self,
@@ -96,28 +76,10 @@ class Keeper:
         self._strict_globals, self._read_only = strict_globals, read_only
         self.failed = self._busy = False
         self.mortals: Mortals | None = None
-        self._adopted: list[Any] = []
-        self._begin()
-        self._replaces = False
-        self._top_cluster: Cluster
+        self.live = self._load()
 
-    def _begin(self) -> None:
-        """With nothing loaded."""
-        self._heap = Heap()
-        new_oid = _no_oid if self._read_only else self._jar.new_oid
-        self.capsules = Capsules(self._heap, new_oid, self._codes, self._activate_head)
-        self._heap.meet, self._heap.led_by_capsules = self.capsules.meet, self.capsules.leads_to
-        self._unloaded = self._new_unloaded(self._heap)
-        self._loader = self._new_loader(self._heap)
-
-    def with_capsules(self) -> Capsules:
-        """The capsules; from now on there may be some."""
-        self._codes()  # in its place before the first commit that needs it
-        return self.capsules
-
-    def _codes(self) -> dict[bytes, Any]:
-        codes: dict[bytes, Any] = self.top[0].setdefault(_CODES, {})
-        return codes
+    def _load(self) -> Live:
+        return Live(self.name, self._jar, self._policy, past=self._past, read_only=self._read_only)
 
     # ------------------------------------------------------------ committing
 
@@ -135,57 +97,53 @@ class Keeper:
             self._busy = False
 
     def _persist(self, note: str | None, thorough: bool) -> bytes:
-        heap, changed = self._heap, self._changed()
+        heap, changed = self.live.heap, self._changed()
         if changed and self._save_what_ends(changed):
             changed = self._changed()
-        if self._top_cluster.digest is None and not self._top_cluster.held:
-            changed.append(self._top_cluster)  # never stored, or stored in format 1
-        if not changed and not self.capsules.touched:
-            return self.tid
-        survey = self._new_survey()
+        if self.live.top_cluster.digest is None and not self.live.top_cluster.held:
+            changed.append(self.live.top_cluster)  # never stored, or stored in format 1
+        if not changed and not self.live.capsules.touched:
+            return self.live.tid
+        survey = self.live.new_survey()
         try:
             if changed:
                 survey.run(changed)
-            capsules = self.capsules.write(survey)
+            capsules = self.live.capsules.write(survey)
             for layout in survey.layouts.values():
                 module_state.watch(layout.watch.frames, strict=self._strict_globals)
-            module_state.watch(self.capsules.frames(), strict=self._strict_globals)
+            module_state.watch(self.live.capsules.frames(), strict=self._strict_globals)
             written: _Written = {}
             bodies = self._bodies(survey, written)
             if bodies and heap.shrunk:
                 # a node that has gone still stands in these records, and may lead to what is written away now
                 survey.run([cluster for cluster in heap.shrunk if cluster not in survey.layouts])
-                capsules = self.capsules.write(survey)
+                capsules = self.live.capsules.write(survey)
                 bodies = self._bodies(survey, written, set(heap.shrunk))
         except (ModuleStateError, ModuleStateWarning):
-            self._take_back(survey)
+            self.live.take_back(survey)
             raise
         except Exception as error:
-            self._take_back(survey)
+            self.live.take_back(survey)
             raise self._refusal(error) from error
         except BaseException:
-            self._take_back(survey)
+            self.live.take_back(survey)
             raise
         self._commit(survey, bodies, capsules, note)
         self._settle(survey)
         if heap.suspects > _SUSPECTS + len(heap.home) or (thorough and heap.suspects and len(heap.home) < _SUSPECTS):
             self._collect()
-        return self.tid
+        return self.live.tid
 
     def _changed(self) -> list[Cluster]:
         """The clusters that have changed, as far as that is seen without storing them."""
-        changed = self._heap.changed()
+        changed = self.live.heap.changed()
         return changed + self._registered(changed)
-
-    def _new_survey(self) -> Survey:
-        self._adopted = []
-        return Survey(self._heap, self._jar.new_oid, self._adopt)
 
     def _save_what_ends(self, changed: list[Cluster]) -> bool:
         """Ask for what must not end with a commit that does not have it any more; tells whether there was any."""
         if not self.mortals:
             return False
-        ending = self._heap.ending(self.mortals.__contains__, changed)
+        ending = self.live.heap.ending(self.mortals.__contains__, changed)
         if ending:
             self.mortals.save(ending)
         return bool(ending)
@@ -197,15 +155,15 @@ class Keeper:
                 self._compact()
 
     def _compact(self) -> None:
-        shrunk = list(self._heap.shrunk)
+        shrunk = list(self.live.heap.shrunk)
         if not shrunk or self._is_changed():
             return
-        survey = self._new_survey()
+        survey = self.live.new_survey()
         try:
             survey.run(shrunk)
             bodies = self._bodies(survey, {}, set(shrunk))
         except BaseException:
-            self._take_back(survey)
+            self.live.take_back(survey)
             raise
         self._commit(survey, bodies, {}, "compact")
         self._sweep(self._finish(survey, survey.layouts))
@@ -215,32 +173,11 @@ class Keeper:
         found = []
         seen = set(known)
         for obj in self._jar.registered:
-            cluster = self._heap.home.get(id(obj))
+            cluster = self.live.heap.home.get(id(obj))
             if cluster is not None and cluster not in seen:
                 seen.add(cluster)
                 found.append(cluster)
         return found
-
-    def _adopt(self, obj: Any) -> bytes:
-        if obj._p_jar is None:
-            self._adopted.append(obj)
-            return self._jar.adopt(obj)
-        if obj._p_jar is not self._jar:
-            raise UnsupportedValue(type(obj).__qualname__, "it is in another database", "store a copy of it")
-        return bytes(obj._p_oid)
-
-    def _reference(self, survey: Survey) -> Callable[[Any], tuple[bytes, Any]]:
-        home = self._heap.home
-
-        def reference(obj: Any) -> tuple[bytes, Any]:
-            if isinstance(obj, Persistent):
-                return bytes(obj._p_oid), type(obj)
-            cluster = home.get(id(obj))
-            if cluster is None:
-                return self.capsules.meet(obj), type(obj)
-            return cluster.oid, survey.numbers(cluster)[id(obj)]
-
-        return reference
 
     def _bodies(
         self, survey: Survey, written: _Written, forced: Container[Cluster] = ()
@@ -249,7 +186,7 @@ class Keeper:
 
         `written` keeps what was laid out and written before, for a survey that has gone on since.
         """
-        writer = Writer(survey, self._reference(survey))
+        writer = Writer(survey, self.live.reference(survey))
         found = []
         for cluster, layout in survey.layouts.items():
             survey.at = cluster
@@ -278,22 +215,22 @@ class Keeper:
                 data = encode(new.body, new.references, version=CAPSULE_FORMAT)
                 records.append((capsule.oid, capsule.serial, data))
         if not records:
-            self.capsules.settle(capsules, None)
+            self.live.capsules.settle(capsules, None)
             return
-        if self._top_cluster.serial == _ZERO and not self._replaces:
-            records.append(self._jar.name_root(_KEY, self._top_cluster.oid))
+        if self.live.top_cluster.serial == _ZERO and not self.live.replaces:
+            records.append(self._jar.name_root(ROOT_NAME, self.live.top_cluster.oid))
         try:
-            self.tid = self._jar.write(records, note)
+            self.live.tid = self._jar.write(records, note)
         except BaseException as error:
-            self._take_back(survey)
+            self.live.take_back(survey)
             self.failed = self._jar.doubtful or isinstance(error, ConflictError)
             raise self._not_committed(error) from error
-        self.capsules.settle(capsules, self.tid)
+        self.live.capsules.settle(capsules, self.live.tid)
         for cluster, _, digest in bodies:
-            cluster.serial, cluster.digest = self.tid, digest
-            self._heap.shrunk.pop(cluster, None)
+            cluster.serial, cluster.digest = self.live.tid, digest
+            self.live.heap.shrunk.pop(cluster, None)
             if cluster.nodes and isinstance(cluster.nodes[0], Persistent):
-                self._jar.stored(cluster.nodes[0], self.tid)
+                self._jar.stored(cluster.nodes[0], self.live.tid)
         self._jar.refresh()
 
     def _not_committed(self, error: BaseException) -> BaseException:
@@ -309,8 +246,8 @@ class Keeper:
     def _settle(self, survey: Survey) -> None:
         """What is now, is what is stored."""
         del self._jar.registered[:]
-        self._heap.all_looked_at()
-        self._heap.incomplete = False
+        self.live.heap.all_looked_at()
+        self.live.heap.incomplete = False
         self._sweep(self._finish(survey, survey.layouts))
 
     def _finish(self, survey: Survey, clusters: Collection[Cluster]) -> list[Any]:
@@ -320,7 +257,7 @@ class Keeper:
         is not stored.
         """
         survey.finish()
-        lost = self._heap.settle(clusters)
+        lost = self.live.heap.settle(clusters)
         survey.clear()
         return lost
 
@@ -333,33 +270,33 @@ class Keeper:
             return 0 if self._is_changed() else self._collect()
 
     def _is_changed(self) -> bool:
-        changed = self._heap.changed()
-        if self._jar.registered or self.capsules.touched:
+        changed = self.live.heap.changed()
+        if self._jar.registered or self.live.capsules.touched:
             return True
         if not changed:
             return False
-        survey = self._new_survey()
+        survey = self.live.new_survey()
         try:
             survey.run(changed)
             return bool(self._bodies(survey, {}))
         except Exception:
             return True
         finally:
-            self._take_back(survey)
+            self.live.take_back(survey)
 
     def _collect(self) -> int:
-        if self._heap.incomplete:
+        if self.live.heap.incomplete:
             return 0
-        nodes = self._heap.unreachable(self.top)
+        nodes = self.live.heap.unreachable(self.live.top)
         count = len(nodes)
         self._sweep(self._let_go(nodes))
         return count
 
     def _sweep(self, lost: list[Any]) -> None:
         while lost:
-            ended = self._heap.ended(lost)
+            ended = self.live.heap.ended(lost)
             if ended:
-                lost += self._heap.led_to(ended)
+                lost += self.live.heap.led_to(ended)
                 lost += self._let_go(ended)
 
     def _let_go(self, nodes: list[Any]) -> list[Any]:
@@ -368,9 +305,9 @@ class Keeper:
         They end last, when what is stored is settled without them.  What has ended before, and changed what stands in
         the same records, must not be settled: the next commit writes that.
         """
-        clusters = {self._heap.home[id(node)] for node in nodes}
+        clusters = {self.live.heap.home[id(node)] for node in nodes}
         changed = self._changed_of(clusters)
-        stale = self._heap.drop(nodes)
+        stale = self.live.heap.drop(nodes)
         lost = self._look_again([cluster for cluster in stale if cluster not in changed])
         lost += self._leave_open([cluster for cluster in stale if cluster in changed])
         nodes.clear()
@@ -382,46 +319,41 @@ class Keeper:
         opaque = [cluster for cluster in clusters if cluster.watch.opaque and cluster not in changed]
         if not opaque:
             return changed
-        survey = self._new_survey()
+        survey = self.live.new_survey()
         try:
             survey.run(opaque)
             changed.update(opaque if survey.grew else (cluster for cluster, *_ in self._bodies(survey, {})))
         except Exception:  # of the program's own methods: the next commit will tell
             changed.update(opaque)
         finally:
-            self._take_back(survey)
+            self.live.take_back(survey)
         return changed
 
     def _look_again(self, clusters: list[Cluster]) -> list[Any]:
         """Nodes of these clusters have gone: find out what to watch now.  Nothing is written for that."""
-        survey = self._new_survey()
+        survey = self.live.new_survey()
         survey.run(clusters)
         if survey.grew or len(survey.layouts) > len(clusters):
             # of a reduce value that is new each time, or what is dying; or others are stored in another way now
             survey.undo()
             return self._leave_open(clusters)
-        self._note_digests(survey)
+        self.live.note_digests(survey)
         return self._finish(survey, clusters)
 
     def _leave_open(self, clusters: list[Cluster]) -> list[Any]:
         """What is stored of these clusters is not what is there now: the next commit will look, and write."""
         for cluster in clusters:
             cluster.watch.opaque, cluster.digest = True, None
-            self._heap.incomplete = True
-        return self._heap.settle(clusters)
-
-    def _take_back(self, survey: Survey) -> None:
-        survey.undo()
-        for obj in self._adopted:
-            self._jar.disown(obj)
+            self.live.heap.incomplete = True
+        return self.live.heap.settle(clusters)
 
     def _refusal(self, error: Exception) -> Exception:
         """The error with the path from the root to what cannot be stored."""
-        of_capsule = self.capsules.refusal()
+        of_capsule = self.live.capsules.refusal()
         if of_capsule is not None:
             return of_capsule
         try:
-            graph.dumps(tuple(self.top))
+            graph.dumps(tuple(self.live.top))
         except UnsupportedValue as found:
             refused = type(found)(found.type_name, found.reason, found.remedy, _as_seen(found.path))
             refused.__cause__ = found.__cause__
@@ -434,167 +366,14 @@ class Keeper:
 
     # ------------------------------------------------------------ loading
 
-    def load(self) -> None:
-        """Load what is stored, in new objects; those before are let go of.  An error changes nothing."""
-        before = self._heap, self._loader, self.capsules, self._unloaded
-        self._begin()
-        try:
-            self._jar.refresh()
-            top = self._load_top(self._find())
-        except BaseException as error:
-            self._heap, self._loader, self.capsules, self._unloaded = before
-            if isinstance(error, PstoreError | MemoryError) or not isinstance(error, Exception):
-                raise
-            raise unreadable(self.name, error) from error
-        if hasattr(self, "top"):
-            let_go(self.top, before[0])
-        self.top = top
-        self._jar.activate = self._activate
+    def reload(self) -> None:
+        """Load what is stored again, in new objects; those before are let go of.  An error changes nothing."""
+        before, self.live = self.live, self._load()
+        before.let_go()
 
     def let_go(self) -> None:
         """The store is closed: nothing of the graph is to end as if the program had dropped it."""
-        if hasattr(self, "top"):
-            let_go(self.top, self._heap)
-
-    def _new_unloaded(self, heap: Heap) -> Unloaded:
-        capsules = self.capsules
-        unloaded = Unloaded(
-            lambda oid: decode(self._jar.read(oid)[0])[2], lambda oid: oid in heap.clusters or capsules.is_loaded(oid)
-        )
-        heap.pinned = unloaded.lead_to
-        return unloaded
-
-    def _new_loader(self, heap: Heap) -> Loader:
-        return Loader(heap, self._read, self._ghost, self._unpickler(), self._guard())
-
-    def _unpickler(self) -> Callable[..., Any]:
-        policy = self._policy
-        return pickle.Unpickler if policy is None else lambda file, buffers: checked.unpickler(file, policy, buffers)
-
-    def _guard(self) -> Callable[[Any], bool] | None:
-        return is_shared if self._policy is not None and self._policy.restricted else None
-
-    def _load_top(self, oid: bytes | None) -> list[Any]:
-        if oid is None:
-            self.tid, self._replaces = _ZERO, False
-            return self._new_top([{}, {}], _ZERO if self._read_only else self._jar.new_oid(), _ZERO)
-        data, serial = self._jar.read(oid)
-        version, body, _ = decode(data)
-        self._replaces = version == 1
-        if self._replaces:
-            self.tid = serial
-            return self._new_top(list(graph.loads_under(self._policy, body)), oid, serial)
-        self._load_record(oid)
-        self._top_cluster = self._heap.clusters[oid]
-        self.tid = self._jar.last_transaction() if self._past is None else self._past
-        top: list[Any] = self._top_cluster.nodes[0]
-        return top
-
-    def _new_top(self, top: list[Any], oid: bytes, serial: bytes) -> list[Any]:
-        self._top_cluster = cluster = Cluster(oid)
-        cluster.serial = serial
-        cluster.nodes.append(top)
-        self._heap.clusters[oid] = cluster
-        self._heap.home[id(top)] = cluster
-        return top
-
-    def _find(self) -> bytes | None:
-        names = self._jar.named()
-        if _KEY not in names and names:
-            raise NotAStore(self.name, "it is a ZODB database, but not one of pstore's")
-        return names[_KEY][0] if names else None
-
-    def _read(self, oid: bytes, wanted: int = RECORD_FORMAT) -> Loaded:
-        try:
-            data, serial = self._jar.read(oid)
-        except (POSKeyError, ReadConflictError) as error:
-            number = int.from_bytes(oid, "big")
-            if self._past is not None:
-                raise NoSuchState(self.name, f"object {number:,} of then was packed away meanwhile") from error
-            raise StoreCorrupt(self.name, f"the record of object {number:,} is missing") from error
-        version, body, references = decode(data)
-        if version != wanted:
-            raise ValueError(f"a record of format {version} is where one of format {wanted} should be")
-        return body, references, bytes(serial)
-
-    def _load_record(self, oid: bytes, persistent: Any = None) -> None:
-        with NoCollection():
-            self._enter(*self._loader.load(oid, persistent))
-
-    def _enter(self, new: list[Cluster], unclear: list[Cluster]) -> None:
-        """Find out what to watch of clusters that were loaded."""
-        heap = self._heap
-        self._unloaded.came({cluster.oid: len(cluster.nodes) for cluster in new})
-        had_heads, new, unclear = heap.take_heads_out(new, unclear)
-        survey = Survey(heap, _no_oid, self._adopt)
-        self._adopted = []
-        survey.run(unclear)
-        if survey.grew or had_heads:  # what was loaded is not quite as it was stored: the next commit will find out
-            self._take_back(survey)
-            heap.leave_unclear(new if had_heads else unclear)
-        else:
-            self._note_digests(survey)
-            survey.finish()
-        heap.settle([*new, *survey.layouts])
-        survey.clear()
-
-    def _note_digests(self, survey: Survey) -> None:
-        """Find out how clusters are stored now, where that is how it is seen whether they have changed.
-
-        And where it is only so in this process: to others, they may be the same in another order.
-        """
-        writer = Writer(survey, self._reference(survey))
-        for cluster, layout in survey.layouts.items():
-            if layout.watch.opaque or layout.shuffled:
-                body, references = writer.write(cluster.nodes, layout)
-                cluster.digest = digest_of(body, references)
-
-    def _ghost(self, oid: bytes, cls: type) -> Any:
-        """The head, or the Persistent object, of that id; loaded or not."""
-        self._unloaded.met(oid)
-        if getattr(cls, "__pstore_capsule__", False):
-            return self.capsules.ghost(oid, cls)
-        return self._jar.ghost(oid, cls)
-
-    def _activate_head(self, head: Any, capsule: Capsule) -> None:
-        """A head is used for the first time."""
-        try:
-            body, references, serial = self._read(capsule.oid, CAPSULE_FORMAT)
-            state, places = read_state(body, references, head, self._object_at, self._unpickler())
-        except PstoreError:
-            raise
-        except Exception as error:
-            raise unreadable(self.name, error) from error
-        capsule.serial, capsule.digest, capsule.places = serial, digest_of(body, references), places
-        head.__set_capsule_state__(state)
-        self.capsules.touch(head)
-
-    def _object_at(self, oid: bytes, entry: int | type) -> Any:
-        """The node of a number, or the object of a class, that a record has; the cluster if it is a node."""
-        if isinstance(entry, type):
-            return self._ghost(oid, entry)
-        if oid not in self._heap.clusters:
-            self._load_record(oid)
-        return self._heap.clusters[oid]
-
-    def _activate(self, obj: Any) -> None:
-        """A Persistent object is used for the first time."""
-        oid = bytes(obj._p_oid)
-        known = self._heap.clusters.get(oid)
-        if known is not None:
-            self._heap.drop(list(known.living()))
-        self._load_record(oid, obj)
-        obj._p_serial = self._heap.clusters[oid].serial
-
-
-def unreadable(name: str, error: Exception) -> StoreError:
-    """What to raise when ZODB could not read: damaged bytes can make its unpickler raise anything."""
-    text = f"{type(error).__name__}: {error}"
-    if is_lost(error):
-        return StoreUnavailable(name, text_of(error))
-    if isinstance(error, OSError | StorageError):  # of the disk or the server, not of the bytes
-        return StoreError(name, f"it cannot be read ({text})")
-    return StoreCorrupt(name, f"its record cannot be read ({text})")
+        self.live.let_go()
 
 
 def _as_seen(path: str) -> str:
@@ -605,11 +384,3 @@ def _as_seen(path: str) -> str:
             break
     task, coroutine, rest = path.partition("]._coro")
     return f"task {task[len('tasks[') :]}{rest}" if coroutine and task.startswith("tasks[") else path
-
-
-_numbers = itertools.count(1 << 63)
-
-
-def _no_oid() -> bytes:
-    """An object id for a cluster that is not to stay."""
-    return next(_numbers).to_bytes(8)

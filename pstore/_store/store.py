@@ -33,7 +33,8 @@ from pstore._store.capsules import Capsules
 from pstore._store.checked import class_factory
 from pstore._store.endings import Mortals
 from pstore._store.history import Transaction
-from pstore._store.keeper import Keeper, unreadable
+from pstore._store.keeper import Keeper
+from pstore._store.live import unreadable
 from pstore._store.records import RECORD_FORMAT, Database, Jar, Record
 from pstore._store.storages import open_storage, shown
 from pstore.errors import CaptureError, NotAStore, PstoreError, StoreClosed, StoreError, StoreReadOnly, UnknownRoot
@@ -120,7 +121,7 @@ class Store:
             self._keeper = Keeper(
                 self.name, self._jar, policy, strict_globals=strict_globals, past=past, read_only=read_only
             )
-            self._load()
+            self._top = self._keeper.live.top
         except BaseException:
             self.close()
             raise
@@ -145,7 +146,7 @@ class Store:
     @property
     def tid(self) -> bytes:
         """ID of the last transaction that changed the graph: 8 bytes, growing; 8 zero bytes before the first."""
-        return self._keeper.tid
+        return self._keeper.live.tid
 
     # ------------------------------------------------------------ roots
 
@@ -217,7 +218,7 @@ class Store:
     @property
     def capsules(self) -> Capsules:
         """The heads of the layers above, see `capsules`."""
-        return self._keeper.with_capsules()
+        return self._keeper.live.with_capsules()
 
     def persist(self, note: str | None = None) -> bytes:
         """Commit the graph as it is now.
@@ -347,8 +348,8 @@ class Store:
             raise StoreError(self.name, "an earlier commit failed half-way; close the store and open it again")
 
     def _load(self) -> None:
-        self._keeper.load()
-        self._top = self._keeper.top
+        self._keeper.reload()
+        self._top = self._keeper.live.top
 
 
 def _name_of(uri_or_storage: Any) -> str:

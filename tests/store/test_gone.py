@@ -9,7 +9,7 @@ from persistent import Persistent
 from ZODB.MappingStorage import MappingStorage
 
 from pstore import Store
-from pstore._store.keeper import unreadable
+from pstore._store.live import unreadable
 from pstore.errors import StoreCorrupt, StoreInDoubt, StoreNotWritten, StoreUnavailable
 
 

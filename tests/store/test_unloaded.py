@@ -87,7 +87,7 @@ def test_what_nothing_leads_to_goes(tmp_path):
         store.persist()
         del store.root["kept"]
         store.persist()
-        clusters = store._keeper._heap.clusters.values()
+        clusters = store._keeper.live.heap.clusters.values()
         assert not any(node == ["kept"] for cluster in clusters for node in cluster.living())
 
 
@@ -98,5 +98,5 @@ def test_what_was_made_since_goes_though_not_all_is_loaded(tmp_path):
         store.persist()
         del store.root["new"]
         store.persist()
-        clusters = store._keeper._heap.clusters.values()
+        clusters = store._keeper.live.heap.clusters.values()
         assert not any(node == ["new"] for cluster in clusters for node in cluster.living())
