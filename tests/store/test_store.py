@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from ZODB.FileStorage import FileStorage
 from ZODB.MappingStorage import MappingStorage
 
 from pstore import Store
+from pstore._store import records
 from pstore.errors import (
     CaptureError,
     FormatError,
@@ -201,7 +203,7 @@ def test_garbage_after_the_last_transaction_is_refused(path):
 
 
 def test_a_format_of_the_future_is_refused(path, monkeypatch):
-    monkeypatch.setattr("pstore._store.records.RECORD_FORMAT", 99)
+    monkeypatch.setattr("pstore._store.keeper.encode", partial(records.encode, version=99))
     filled(path, a=1)
     monkeypatch.undo()
     untouched(path, FormatError, "has format 99")
