@@ -30,7 +30,7 @@ class Handle(asyncio.Handle):
     _STORED: tuple[str, ...] = ("_callback", "_args", "_cancelled", "_loop", "_context")
 
     def __getstate__(self) -> Any:
-        state = {name: getattr(self, name) for name in self._STORED}
+        state: dict[str, Any] = {name: getattr(self, name) for name in self._STORED}
         if self._source_traceback:
             state["_source_traceback"] = debug.kept(self._source_traceback)
         return state
@@ -61,7 +61,7 @@ class TimerHandle(Handle, asyncio.TimerHandle):
 
     def __getstate__(self) -> Any:
         if self._source_traceback:
-            return super().__getstate__()
+            return super().__getstate__() | {"order": self.order, "owner": self.owner}
         # A context that nobody can know of, as the handle made it, is not kept if there is nothing in it.
         context: contextvars.Context | None = self._context
         flags = self._cancelled * _CANCELLED + self._scheduled * _SCHEDULED

@@ -28,7 +28,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pstore._engine import loop, timers
+from pstore._engine import loop, reporting, timers
 from tests.engine.driven import DrivenLoop, Future, Task, TimedLoop
 from tests.processes import ROOT
 from tests.suites import worker
@@ -223,7 +223,7 @@ def put_in_place(module: str) -> None:
         for name in ("BaseEventLoop", "SelectorEventLoop", "EventLoop"):
             if hasattr(home, name):
                 setattr(home, name, DrivenLoop)
-    loop.logger = Logger()  # type: ignore[assignment]
+    loop.logger = reporting.logger = Logger()  # type: ignore[assignment]
     if module == "test_events":
         asyncio.Handle, asyncio.TimerHandle = timers.Handle, timers.TimerHandle  # type: ignore[misc]
     utils = importlib.import_module("test.test_asyncio.utils")
