@@ -122,6 +122,7 @@ class DrivenLoop(DurableLoop):
 
     def _run_once(self):
         self._steps.before_commit()
+        self.touched.clear()  # as a commit does
         self._steps.after_commit()
         self._take_news(self._timeout())
         self._ready.extend(self._timers.take_due(self.time()))
