@@ -101,7 +101,7 @@ class DurableLoop(ReportingLoop):
         self._unseen: list[weakref.ref[Task[Any]]] = []
         self.id_of: Callable[[Any], bytes] = lambda task: b""
         self._old: dict[str, Any] | None = None
-        self.touched: dict[Any, None] = {}
+        self.touched: dict[int, weakref.ref[Any]] = {}
         self.running_task: Task[Any] | None = None
         self.latest = 0.0
         self._timeline = Timeline(SystemClock())

@@ -27,6 +27,7 @@ from asyncio.coroutines import _format_coroutine  # type: ignore[attr-defined]  
 from asyncio.tasks import _enter_task, _leave_task, _register_task
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import ref
 
 from pstore._engine import debug
 from pstore._engine.future import _WITHOUT_DEBUG, Future, _kept_callbacks, _live_callbacks
@@ -139,7 +140,7 @@ class Task(Future[T]):
 
     def touch(self) -> None:
         """Say that the task, or something that only it leads to, may have changed."""
-        self._loop.touched[self] = None
+        self._loop.touched[id(self)] = ref(self)
 
     # -- what asyncio.Task has
 
@@ -319,7 +320,7 @@ class Task(Future[T]):
             self._must_cancel = False
         self._fut_waiter = self.turn = None
         loop = self._loop
-        loop.touched[self] = None
+        loop.touched[id(self)] = ref(self)
         outer, loop.running_task = loop.running_task, self
         _enter_task(loop, self)  # type: ignore[arg-type]
         try:

@@ -111,7 +111,7 @@ class Capsules:
         activate: loads the state of a head: (head, its capsule).
 
     Attributes:
-        touched: heads that may have changed; in order.
+        touched: heads that may have changed, in order: id -> weak reference.  Who lets go of one need not have it stored.
         claims: id of an object -> the capsule that it is in.
     """
 
@@ -124,7 +124,7 @@ class Capsules:
     ) -> None:
         self._activate = activate
         self._heap, self._new_oid, self._codes = heap, new_oid, codes
-        self.touched: dict[Any, None] = {}
+        self.touched: dict[int, weakref.ref[Any]] = {}
         self.claims: dict[int, Capsule] = {}
         self._of: dict[int, Capsule] = {}
         self.by_oid: dict[bytes, Capsule] = {}
@@ -136,22 +136,31 @@ class Capsules:
 
     def touch(self, head: Any) -> None:
         """The head, or something in its capsule, may have changed."""
-        self.touched[head] = None
+        self.touched[id(head)] = weakref.ref(head)
 
     def touch_all(self) -> None:
         """Every head that is loaded may have changed."""
         for capsule in self._of.values():
             head = capsule.head()
             if head is not None and capsule.digest is not None:
-                self.touched[head] = None
+                self.touch(head)
+
+    def _touched_heads(self) -> list[Any]:
+        """Those of the touched that are still there."""
+        heads = (ref() for ref in self.touched.values())
+        return [head for head in heads if head is not None]
 
     def meet(self, head: Any) -> bytes:
         """The object id of a head; a new one is written with the next commit."""
         capsule = self._of.get(id(head))
         if capsule is None:
             capsule = self.enter(self._new_oid(), head)
-            self._pending[head] = self.touched[head] = None
+            self._add_pending(head)
         return capsule.oid
+
+    def _add_pending(self, head: Any) -> None:
+        self._pending[head] = None
+        self.touch(head)
 
     def enter(self, oid: bytes, head: Any) -> Capsule:
         """Take in a head that has an object id."""
@@ -213,10 +222,11 @@ class Capsules:
             return self._write(survey)
         finally:
             self._pickler.end()
+            self._pending = {}
 
     def _write(self, survey: Survey) -> dict[Capsule, Written]:
         written: dict[Capsule, Written] = {}
-        pending = self._pending = dict(self.touched)
+        pending = self._pending = dict.fromkeys(self._touched_heads())
         for head in pending:
             known = self._of.get(id(head))
             if known is not None:
@@ -245,7 +255,7 @@ class Capsules:
 
     def refusal(self) -> UnsupportedValue | None:
         """What to raise for what one of the touched capsules leads to and cannot be stored, with the path to it."""
-        for head in self.touched:
+        for head in self._touched_heads():
             walk = _WalkOfOne()
             state = head.__capsule_state__()
             try:
@@ -275,7 +285,7 @@ class Capsules:
             owner = self.claims.pop(key, None)
             head = None if owner is None else owner.head()
             if owner is not None and head is not None:
-                self._pending[head] = self.touched[head] = None
+                self._add_pending(head)
                 written.pop(owner, None)
                 self._release(owner)
         return len(added)

@@ -287,6 +287,7 @@ class Keeper:
     def _collect(self) -> int:
         if self.live.heap.incomplete:
             return 0
+        self.live.unloaded.look_again()
         nodes = self.live.heap.unreachable(self.live.top)
         count = len(nodes)
         self._sweep(self._let_go(nodes))

@@ -63,7 +63,7 @@ class Live:
         read_only: nothing will be committed.
 
     Attributes:
-        heap, capsules: the live objects.
+        heap, capsules: the live objects; unloaded: what is not loaded leads to.
         top: the list of parts and root; top_cluster: where it is.
         replaces: the record of the top is one of format 1.
         tid: the last transaction that changed the graph.
@@ -80,7 +80,7 @@ class Live:
         self.heap = heap = Heap()
         self.capsules = Capsules(heap, _no_oid if read_only else jar.new_oid, self._codes, self._activate_head)
         heap.meet, heap.led_by_capsules = self.capsules.meet, self.capsules.leads_to
-        self._unloaded = self._new_unloaded(heap)
+        self.unloaded = self._new_unloaded(heap)
         self._loader = Loader(heap, self._read, self._ghost, self._unpickler(), self._guard())
         self._adopted: list[Any] = []
         self.top_cluster: Cluster
@@ -96,8 +96,6 @@ class Live:
 
     def let_go(self) -> None:
         """Nothing of the graph is to end as if the program had dropped it: it is not used any more."""
-        self.heap.dropped += self.capsules.touched
-        self.capsules.touched.clear()
         let_go(self.top, self.heap)
         self._is_over = True
         self.heap.clear()  # what the program holds by itself, it holds alone from now on
@@ -193,7 +191,7 @@ class Live:
     def _enter(self, new: list[Cluster], unclear: list[Cluster]) -> None:
         """Find out what to watch of clusters that were loaded."""
         heap = self.heap
-        self._unloaded.came({cluster.oid: len(cluster.nodes) for cluster in new})
+        self.unloaded.came({cluster.oid: len(cluster.nodes) for cluster in new})
         had_heads, new, unclear = heap.take_heads_out(new, unclear)
         survey = Survey(heap, _no_oid, self._adopt)
         self._adopted = []
@@ -221,9 +219,11 @@ class Live:
         return body, references, bytes(serial)
 
     def _new_unloaded(self, heap: Heap) -> Unloaded:
-        capsules = self.capsules
+        capsules, jar = self.capsules, self._jar
         unloaded = Unloaded(
-            lambda oid: decode(self._jar.read(oid)[0])[2], lambda oid: oid in heap.clusters or capsules.is_loaded(oid)
+            lambda oid: decode(jar.read(oid)[0])[2],
+            lambda oid: oid in heap.clusters or capsules.is_loaded(oid),
+            lambda oid: capsules.find(oid) is not None or jar.has(oid),
         )
         heap.pinned = unloaded.lead_to
         return unloaded
@@ -239,7 +239,7 @@ class Live:
 
     def _ghost(self, oid: bytes, cls: type) -> Any:
         """The head, or the Persistent object, of that id; loaded or not."""
-        self._unloaded.met(oid)
+        self.unloaded.met(oid)
         if getattr(cls, "__pstore_capsule__", False):
             return self.capsules.ghost(oid, cls)
         return self._jar.ghost(oid, cls)

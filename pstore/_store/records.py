@@ -192,6 +192,10 @@ class Jar(Connection):  # type: ignore[misc]  # ZODB has no types
             self._cache.new_ghost(oid, obj)
         return obj
 
+    def has(self, oid: bytes) -> bool:
+        """Whether the Persistent object of that id is there, loaded or not."""
+        return self._cache.get(oid) is not None
+
     def adopt(self, obj: Any) -> bytes:
         """Give a new Persistent object an id; it is not yet stored."""
         obj._p_jar = self

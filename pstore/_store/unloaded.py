@@ -23,10 +23,16 @@ class Unloaded:
     Args:
         references_of: object id of a record -> object ids of those that it refers to.
         is_loaded: tells of an object id whether its record is loaded by now.
+        is_there: tells of an object id whether its object is there, loaded or not: whether anything leads to it.
     """
 
-    def __init__(self, references_of: Callable[[bytes], Iterable[bytes]], is_loaded: Callable[[bytes], bool]) -> None:
-        self._references_of, self._is_loaded = references_of, is_loaded
+    def __init__(
+        self,
+        references_of: Callable[[bytes], Iterable[bytes]],
+        is_loaded: Callable[[bytes], bool],
+        is_there: Callable[[bytes], bool],
+    ) -> None:
+        self._references_of, self._is_loaded, self._is_there = references_of, is_loaded, is_there
         self._came: dict[bytes, int] = {}
         self._ghosts: set[bytes] = set()
         self._needed: Container[bytes] | None = None
@@ -38,6 +44,10 @@ class Unloaded:
     def came(self, counts: Mapping[bytes, int]) -> None:
         """These records were loaded: object id -> how many nodes it has."""
         self._came.update(counts)
+
+    def look_again(self) -> None:
+        """Find out anew what is needed: some may have been loaded, or let go of."""
+        self._needed = None
 
     def lead_to(self, oid: bytes) -> int:
         """To how many nodes of a record, the first ones, records that are not loaded may lead.
@@ -53,7 +63,7 @@ class Unloaded:
 
     def _find(self) -> Container[bytes]:
         """What records lead to that are not loaded now; of those that are loaded later, it is more than needed."""
-        todo = [oid for oid in self._ghosts if not self._is_loaded(oid)]
+        todo = [oid for oid in self._ghosts if self._is_there(oid) and not self._is_loaded(oid)]
         seen, needed = set(todo), set[bytes]()
         while todo:
             if len(seen) > _MOST:

@@ -170,7 +170,7 @@ def test_a_store_from_before_there_was_an_index(reopen, clock):
     engine.run()
     clock.advance(0.5)
     engine.spawn(nap, 5, id="c")
-    engine._loop.services = type(engine._loop.services)()
+    engine._loop.state.services = type(engine._loop.services)()
     engine.commit()
     engine = reopen()
     assert ids(engine) == ["a", "b", "c"]
