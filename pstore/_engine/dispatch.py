@@ -22,6 +22,7 @@ from pstore._engine.lines import Line
 from pstore._engine.loop import DurableLoop
 from pstore._engine.options import NONE
 from pstore._engine.outbox import Step
+from pstore._engine.outcomes import storable_outcome
 from pstore.clock import Clock
 
 __all__ = ["Dispatcher", "News"]
@@ -132,27 +133,27 @@ class Dispatcher:
             self._forget(attempt)
             self._loop.fresh_steps.append(attempt.step)
 
-    def take(self, news: News) -> list[Step] | None:
-        """Take in what an attempt tells; gives the steps that it answers, None if nothing is to be committed."""
+    def take(self, news: News) -> bool:
+        """Take in what an attempt tells; tells whether there is something to commit."""
         attempt = news.attempt
         if not self._runs(attempt):
-            return None
+            return False
         if isinstance(news, Answer):
             self._forget(attempt)
             attempt.save()
-            answered = self._loop.outbox.answer(attempt.step, news.value, news.error)
-            return [] if answered is None else [answered]
+            self._loop.outbox.answer(attempt.step, *storable_outcome(attempt.step.title, news.value, news.error))
+            return True
         if isinstance(news, Moved):
             if attempt.line is not self._lines[None]:
-                return None
+                return False
             line = attempt.line
             self._release(attempt)
-            return [] if line else None
+            return bool(line)
         if isinstance(news, Begun):
             self._watch(attempt)
-            return None
+            return False
         assert isinstance(news, Beat)
-        return [] if attempt.unsaved else None
+        return attempt.unsaved
 
     # -- time
 

@@ -298,11 +298,11 @@ def step(  # type: ignore[misc]  # it does take what the overloads say: mypy can
     """Act on the outside world: ``value = await pstore.step(fn, *args)``; or ``@pstore.step`` over a function.
 
     The step is noted in the graph, and `fn` is called after the commit that contains the note is down.  What it gives
-    back, or raises, is committed before the task goes on.  After a crash a step whose result was not committed is
-    called again, with the same `step_key`: **at least once**.  `fn` runs beside the engine (a function in a thread, a
-    coroutine function on a private event loop), so it must not change objects that tasks share; it should give back
-    what is new.  A task that is cancelled meanwhile drops the result: a coroutine function gets CancelledError, a
-    function in a thread asks `step_cancelled`.
+    back, or raises, is committed together with what the task does next.  After a crash a step whose result was not
+    committed is called again, with the same `step_key`: **at least once**.  `fn` runs beside the engine (a function in
+    a thread, a coroutine function on a private event loop), so it must not change objects that tasks share; it should
+    give back what is new.  A task that is cancelled meanwhile drops the result: a coroutine function gets
+    CancelledError, a function in a thread asks `step_cancelled`.
 
     As a decorator it makes a function whose calls in a task are steps, see `StepFunction`::
 

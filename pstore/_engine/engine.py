@@ -1,12 +1,12 @@
 """`Engine`: runs the loop that is in a store, commits at await points, starts steps; `open`.
 
-    run:  commit -> start steps -> [ take answers -> commit -> run a batch -> commit -> start steps -> wait ] ...
+    run:  commit -> start steps -> [ take answers -> run a batch -> commit -> start steps -> wait ] ...
 
 Rules:
 
-- A commit is made only between two calls of the loop (I1), whenever a batch has run or an answer has come.
+- A commit is made only between two calls of the loop (I1), whenever a batch has run or an answer has come: an answer is
+  committed with what its task does next.
 - Steps are started, and results handed to the caller of `run`, only after the commit that contains their cause (I5).
-- An answer is committed before the task that waits for it goes on.
 - Closing, leaving and exiting commit nothing and run nothing of the user's (I2): what was not committed is lost.
 - After KeyboardInterrupt or SystemExit went through a task's code, memory is no state that a commit may keep:
   nothing more is committed by this engine.
@@ -30,9 +30,8 @@ from pstore import errors
 from pstore._engine.dispatch import Dispatcher, News
 from pstore._engine.door import Door
 from pstore._engine.future import Future
-from pstore._engine.guards import AsyncGenHooks, on_interrupt, refuse_results, report_failures
+from pstore._engine.guards import AsyncGenHooks, on_interrupt, report_failures
 from pstore._engine.loop import DurableLoop
-from pstore._engine.outbox import Step
 from pstore._engine.serving import Served
 from pstore._engine.stack import where
 from pstore._engine.tags import check_tags
@@ -93,7 +92,6 @@ class Engine(Door):
         store.watch_ends(hooks)
         self._steps = Dispatcher(loop, clock)
         self._held: deque[Any] = deque()
-        self._answered: list[Step] = []
         self._broken = self._stop = self._refused = self._begins = False
         self._served: Served | None = None
         self._open_door()
@@ -314,9 +312,9 @@ class Engine(Door):
     # -- one turn of the loop
 
     def _turn(self, until: Future[Any] | asyncio.Future[Any] | None) -> None:
-        self._take_news()
+        changed = self._take_news()
         # After a refused commit tasks go first: one of them may be about to let go of what was refused.
-        if self._run_batch(until) or self._refused:
+        if self._run_batch(until) or changed or self._refused:
             if until is not None and until.done():
                 until._log_traceback = False  # about to be seen by the caller; this is to be committed too
             self._commit_and_start()
@@ -341,22 +339,18 @@ class Engine(Door):
             self._broken = True
             raise
 
-    def _take_news(self) -> None:
-        """Take answers and calls from other threads; answers are committed before anybody goes on with them."""
+    def _take_news(self) -> bool:
+        """Take answers and calls from other threads; tells whether that is something to commit."""
         changed = self._steps.tick()
         self._wait_for_news(0)
         while self._held:
             news = self._held.popleft()
             if isinstance(news, News):
-                answered = self._steps.take(news)
-                if answered is not None:
-                    changed = True
-                    self._answered += answered
+                changed |= self._steps.take(news)
             elif news is not None:
                 self._loop.call_ready(news)
             self._wait_for_news(0)
-        if changed:
-            self._commit_and_start()
+        return changed
 
     def _commit_and_start(self) -> None:
         self._commit(None)
@@ -370,16 +364,11 @@ class Engine(Door):
             tid = self._store.persist(note)
         except errors.CaptureError as error:
             self._refused = True
-            refused = refuse_results(self._answered)
-            self._answered.clear()
-            if not refused:
-                error.add_note(
-                    f"Nothing was committed to {self._store.name}: the last commit is intact. Mend what the path leads "
-                    "to and call engine.run() again, or close the engine and open the store again to go back to it."
-                )
-                raise
-            return self._commit(note)
-        self._answered.clear()
+            error.add_note(
+                f"Nothing was committed to {self._store.name}: the last commit is intact. Mend what the path leads "
+                "to and call engine.run() again, or close the engine and open the store again to go back to it."
+            )
+            raise
         self._refused = False
         self._after_commit()
         return tid

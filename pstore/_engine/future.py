@@ -226,11 +226,6 @@ class Future(Generic[T]):
         self._schedule_callbacks()
         return True
 
-    def replace_outcome(self, error: BaseException) -> None:
-        """Make a future that is done, and that nobody has asked yet, one that failed with `error`."""
-        self._result, self._exception, self._exception_tb = None, error, None
-        self._unseen = True
-
     def _check_pending(self) -> None:
         if self._state != PENDING:
             raise asyncio.InvalidStateError(f"{self._state}: {self!r}")

@@ -1,4 +1,4 @@
-"""What `Engine.run` puts around the loop: the hooks of async generators, Ctrl-C, refused results, reports."""
+"""What `Engine.run` puts around the loop: the hooks of async generators, Ctrl-C, reports."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ import sys
 import threading
 import types
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from pstore._engine.future import Future
 from pstore._engine.loop import DurableLoop
-from pstore._engine.outbox import Step
-from pstore._store import graph
-from pstore.errors import CaptureError, StepResultRefused
 
-__all__ = ["AsyncGenHooks", "on_interrupt", "refuse_results", "report_failures"]
+__all__ = ["AsyncGenHooks", "on_interrupt", "report_failures"]
 
 logger = logging.getLogger("pstore")
 
@@ -84,20 +81,6 @@ def on_interrupt(handler: Callable[[int, Any], None]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def refuse_results(answered: Iterable[Step]) -> bool:
-    """Put an error in place of each fresh result that cannot be stored; tells whether there was one."""
-    refused = False
-    for step in answered:
-        future = step.future
-        try:
-            graph.dumps((future._result, future._exception))
-        except CaptureError as error:
-            given = "" if future._exception is None else f"it raised {future._exception!r}; "
-            future.replace_outcome(StepResultRefused(step.title, f"{given}{error}"))
-            refused = True
-    return refused
 
 
 def report_failures(loop: DurableLoop, until: Future[Any] | asyncio.Future[Any] | None) -> None:

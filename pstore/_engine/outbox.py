@@ -2,7 +2,7 @@
 
     asked      in `Outbox.pending`, `due` None     started after the commit that contains it; again after every restart
     resting    in `Outbox.pending`, `due` a moment  an attempt failed; a timer of the loop makes it asked again
-    answered   not in `Outbox.pending`              its future is done; a commit keeps that before the task goes on
+    answered   not in `Outbox.pending`              its future is done; committed with what its task does next
     cancelled  not in `Outbox.pending`              its future was cancelled; what it may still give back is dropped
 
 A step that was asked waits in a line of the dispatcher's until its limiter lets it go: `begun` says that it once did.

@@ -111,7 +111,7 @@ class Capsules:
         activate: loads the state of a head: (head, its capsule).
 
     Attributes:
-        touched: heads that may have changed, in order: id -> weak reference.  Who lets go of one need not have it stored.
+        touched: heads that may have changed, in order: id -> weak reference; who lets go of one need not have it stored
         claims: id of an object -> the capsule that it is in.
     """
 

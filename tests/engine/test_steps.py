@@ -81,9 +81,13 @@ def test_a_step_starts_only_after_the_commit_that_contains_it(reopen, monkeypatc
     assert (1, 1) not in seen
 
 
-def test_the_result_is_committed_before_the_task_goes_on(reopen, tmp_path):
+@pytest.mark.parametrize("breaks", [True, False])
+def test_the_result_is_committed_with_what_the_task_does_next(reopen, breaks):
     async def work(log):
         log.append(await pstore.step(add, 1))
+        if breaks:
+            raise KeyboardInterrupt
+        await pstore.step(add, 10)
         raise KeyboardInterrupt
 
     engine = reopen()
@@ -91,10 +95,12 @@ def test_the_result_is_committed_before_the_task_goes_on(reopen, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         engine.run()
     engine = reopen()
-    assert engine.root["log"] == []
+    assert engine.root["log"] == ([] if breaks else [1])
     with pytest.raises(KeyboardInterrupt):
         engine.run()
-    assert len(CALLS) == 1  # the second process had the result
+    keys = [key for key, *_ in CALLS]
+    assert len(keys) == 3 - breaks  # again, as the same, is called whose result was not committed with what came next
+    assert keys[-1] == keys[-2]
 
 
 def test_pending_steps_start_again_under_the_same_key(reopen):
