@@ -99,7 +99,7 @@ class Dispatcher:
         return step is not None
 
     def _choose(self, step: Step, line: Line | None) -> None:
-        if not step.begun:
+        if not step.begun and step.options is not None and step.options.limit is not None:
             step.begun = True
             step.touch()
         self._chosen.append((step, line))

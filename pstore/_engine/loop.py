@@ -34,11 +34,12 @@ from pstore._engine import debug, old_stores
 from pstore._engine.byvalue import stay
 from pstore._engine.future import Future
 from pstore._engine.options import Options
+from pstore._engine.origin import origin
 from pstore._engine.outbox import Outbox, Retry, Step
 from pstore._engine.reporting import ReportingLoop
 from pstore._engine.services import Services
 from pstore._engine.state import LoopState
-from pstore._engine.task import Task, origin
+from pstore._engine.task import Task
 from pstore._engine.timers import Handle, TimerHandle, Timers
 from pstore._store.capsules import Capsules
 from pstore.clock import Clock, SystemClock, Timeline
@@ -352,9 +353,8 @@ class DurableLoop(ReportingLoop):
         for order, timer in task.timers.items():
             timer.owner = self.state
             self.state.timers[order] = timer
-        for key, step in task.steps.items():
-            step.owner = self.state
-            self.state.steps[key] = step
+        for step in task.steps.values():
+            step.pass_on(self.state)
         task.timers, task.steps = {}, {}
 
     def set_task_factory(self, factory: Any) -> None:

@@ -5,7 +5,8 @@
     answered   not in `Outbox.pending`              its future is done; committed with what its task does next
     cancelled  not in `Outbox.pending`              its future was cancelled; what it may still give back is dropped
 
-A step that was asked waits in a line of the dispatcher's until its limiter lets it go: `begun` says that it once did.
+A step that was asked waits in a line of the dispatcher's until its limiter lets it go: `begun` says that one of its own
+once did.
 
 Rules: what is started must be here and committed (invariant I5); a step that was started may be started again after a
 crash (at least once), under the same key; nothing here starts anything, that is the dispatcher's part.  Steps of older
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from pstore._engine.future import Future
 from pstore._engine.limits import Limits, limiter_of
 from pstore._engine.options import NONE, Options, check_seconds
+from pstore._engine.origin import origin
 from pstore._store import constants
 from pstore.errors import StepKeyInUse, StepTimeout
 
@@ -114,22 +116,27 @@ class Step:
         asker: ids of the started task, and of the task, that asked for it.
         failed: attempts that failed.
         due: moment of the next attempt, UTC seconds; None: as soon as it is committed, and its turn.
-        begun: whether it was let go once, also in an earlier process.
+        begun: whether its limiter let it go once, also in an earlier process.
         details: what the last heartbeat told.
         last: the exception of the last attempt that failed, for people.
         until: moment at which it fails, UTC seconds; None: it has no deadline.
         timers: of the loop, which rest and deadline have set; not stored.
         owner: the task that asked for it, or the state of the loop; it has the step in its `steps`.  Not stored.
+        number: its key is that which its owner makes of this; None: it is another.
     """
 
     options: Options | None = None
+    retry: Retry | None = None
     asker: tuple[str, ...] = ("", "")
+    failed = 0
+    due: float | None = None
     begun = False
     details: Any = None
     last = ""
     until: float | None = None
     timers: tuple[asyncio.TimerHandle, ...] = ()
     owner: Any = None
+    number: int | None = None
 
     def __init__(
         self,
@@ -140,11 +147,12 @@ class Step:
         context: contextvars.Context,
         options: Options | None = None,
     ) -> None:
-        self.key, self.fn, self.args, self.retry, self.context = key, fn, args, retry, context
-        self.options = options
+        self.key, self.fn, self.args, self.context = key, fn, args, context
         self.future: Future[Any]
-        self.failed = 0
-        self.due: float | None = None
+        if retry is not None:
+            self.retry = retry
+        if options is not None:
+            self.options = options
 
     @property
     def title(self) -> str:
@@ -157,24 +165,50 @@ class Step:
             self.owner.touch()
 
     def __getstate__(self) -> Any:
-        """The state: (key, fn, args, context, future, and a dict of what is not as it usually is)."""
-        own = self.__dict__
-        usual = type(self).__dict__
-        rare = {
-            name: value for name, value in own.items() if name not in _ALWAYS and value is not usual.get(name, None)
-        }
-        context = self.context if len(self.context) else None
-        return self.key, self.fn, self.args, context, self.future, rare or None
+        """The state: (key or number, fn, args, context, future, and a dict of what is not as it usually is).
+
+        Of the context True stands for one that has nothing but the origin of who asked.  Who asked is left out where
+        it is the owner itself.
+        """
+        own, usual = self.__dict__, type(self).__dict__
+        rare = {name: value for name, value in own.items() if name not in _ALWAYS and value is not usual[name]}
+        context: Any = self.context
+        if isinstance(context, contextvars.Context):  # else it was loaded, and did not come back yet
+            if not len(context):
+                context = None
+            elif len(context) == 1 and context.get(origin) == self.asker[0]:
+                context = True
+        if self.owner is not None and self.asker == self.owner.as_asker():
+            rare.pop("asker", None)
+        key = self.key if self.number is None else self.number
+        return key, self.fn, self.args, context, self.future, rare or None
 
     def __setstate__(self, state: Any) -> None:
         if type(state) is dict:  # of an older store
             self.__dict__.update(state)
             self.timers = ()
             return
-        self.key, self.fn, self.args, context, self.future, rare = state
-        self.context = contextvars.Context() if context is None else context
-        self.retry, self.failed, self.due = None, 0, None
+        self.key, self.fn, self.args, self.context, self.future, rare = state
         self.__dict__.update(rare or {})
+
+    def came_back(self, owner: Any) -> None:
+        """Complete what was loaded: this is whose step it is."""
+        self.owner = owner
+        key: Any = self.key
+        if type(key) is int:
+            self.number, self.key = key, owner.key_of(key)
+        if "asker" not in self.__dict__:
+            self.asker = owner.as_asker()
+        stored: Any = self.context
+        if stored is None or stored is True:
+            self.context = contextvars.Context()
+            if stored:
+                self.context.run(origin.set, self.asker[0])
+
+    def pass_on(self, owner: Any) -> None:
+        """Give it to another owner, under the key that it has."""
+        self.owner, self.number = owner, None
+        owner.steps[self.key] = self
 
     def stop_timers(self) -> None:
         """Take back what was set for it, as it is over."""
@@ -188,7 +222,7 @@ class Step:
 
 
 # Of the attributes of a step: those that it always has, and those that are not stored.
-_ALWAYS = frozenset(("key", "fn", "args", "context", "future", "timers", "owner"))
+_ALWAYS = frozenset(("key", "fn", "args", "context", "future", "timers", "owner", "number"))
 constants.register(40, Step)
 
 
@@ -206,7 +240,8 @@ class Outbox:
 
     def restore(self, step: Step, owner: Any) -> None:
         """Take up a step that was stored with a task, or with the state of the loop."""
-        step.owner = owner
+        if step.owner is None:
+            step.came_back(owner)
         self.pending[step.key] = step
         if step.until is not None:
             self._call_at(step, step.until, self._overdue, step)
@@ -232,11 +267,12 @@ class Outbox:
         """
         given, loop = options or NONE, self._loop
         owner: Any = loop.running_task or loop.state
-        key = self._new_key(owner) if given.key is None else self._free_key(given.key, fn)
+        number = self._new_number(owner) if given.key is None else None
+        key = self._free_key(str(given.key), fn) if number is None else owner.key_of(number)
         if given.limit is not None:
             self.limits_of(given)
         step = Step(key, fn, args, retry, context, options)
-        step.asker, step.owner = asker, owner
+        step.asker, step.owner, step.number = asker, owner, number
         step.future = loop.create_future()
         self.pending[key] = owner.steps[key] = step
         if retry is not None and retry.deadline is not None:
@@ -245,12 +281,11 @@ class Outbox:
         loop.fresh_steps.append(step)
         return step.future
 
-    def _new_key(self, owner: Any) -> str:
+    def _new_number(self, owner: Any) -> int:
         while True:
             owner.asked += 1
-            key = f"{self.store_id}.{owner.number}.{owner.asked}"
-            if key not in self.pending:  # as somebody may have given that very key
-                return key
+            if owner.key_of(owner.asked) not in self.pending:  # as somebody may have given that very key
+                return int(owner.asked)
 
     def _free_key(self, key: str, fn: Callable[..., Any]) -> str:
         known = self.pending.get(key)

@@ -60,3 +60,11 @@ class LoopState:
 
     def touch(self) -> None:
         """As of a task, which has timers and steps, too; the store sees by itself whether this has changed."""
+
+    def key_of(self, number: int) -> str:
+        """As of a task."""
+        return f"{self.store_id}.{self.number}.{number}"
+
+    def as_asker(self) -> tuple[str, str]:
+        """As of a task: it is none."""
+        return "", ""

@@ -31,6 +31,7 @@ from weakref import ref
 
 from pstore._engine import debug
 from pstore._engine.future import _WITHOUT_DEBUG, Future, _kept_callbacks, _live_callbacks
+from pstore._engine.origin import origin
 from pstore._engine.timers import Handle
 from pstore._store import constants
 
@@ -39,10 +40,7 @@ if TYPE_CHECKING:
     from pstore._engine.outbox import Step
     from pstore._engine.timers import TimerHandle
 
-__all__ = ["Task", "origin"]
-
-origin: contextvars.ContextVar[str] = contextvars.ContextVar("pstore_origin")
-"""Id of the task of the engine's that a task, or the one that made it, ...: so steps know for whom they are."""
+__all__ = ["Task"]
 
 T = TypeVar("T")
 
@@ -141,6 +139,14 @@ class Task(Future[T]):
     def touch(self) -> None:
         """Say that the task, or something that only it leads to, may have changed."""
         self._loop.touched[id(self)] = ref(self)
+
+    def key_of(self, number: int) -> str:
+        """The key of the step of that number that this asks for."""
+        return f"{self._loop.state.store_id}.{self.number}.{number}"
+
+    def as_asker(self) -> tuple[str, str]:
+        """Ids of the started task that this comes from, and of this."""
+        return self._context.get(origin, ""), self.id
 
     # -- what asyncio.Task has
 
@@ -471,7 +477,7 @@ class Task(Future[T]):
             setattr(self, name, usual)
         given = dict(rare or ())
         self.timers = {handle.order: handle for handle in given.pop("timers", ())}
-        self.steps = {step.key: step for step in given.pop("steps", ())}
+        steps = given.pop("steps", ())
         if "_state" in given:
             super().__setstate__({"_callbacks": callbacks, "_loop": loop, **given})
             given = {name: value for name, value in given.items() if name in _OF_TASK}
@@ -480,6 +486,9 @@ class Task(Future[T]):
             self.title = getattr(coro, "__qualname__", type(coro).__name__)
         for name, value in given.items():
             setattr(self, name, value)
+        for step in steps:
+            step.came_back(self)
+        self.steps = {step.key: step for step in steps}
         if not self.done():
             _register_task(self)  # type: ignore[arg-type]
 

@@ -62,6 +62,8 @@ def frame_of_code(code: Code, state: tuple[Any, ...]) -> Any:
 
 constants.register(0, frame_of_code)
 constants.register(1, Code)
+for _number, _obj in enumerate((range, enumerate, zip, map, filter, reversed), 48):
+    constants.register(_number, _obj)
 _FUNCTIONS = (by_name, list_iterator, range_iterator, empty_cell, set_cell, empty_context, fill_context)
 _STORED = {number: constants.register(number, function) for number, function in enumerate(_FUNCTIONS, 2)}
 """Functions of `stored` by their numbers: under a policy others stand in for them."""
