@@ -120,13 +120,22 @@ class Task(Future[T]):
 
     def __getattr__(self, name: str) -> Any:
         """Load the task, if it is not loaded yet."""
-        try:
-            activate = _activate_of(self)
-        except AttributeError:
+        if self.is_loaded():
             return super().__getattr__(name)
-        del self._activate
-        activate(self)
+        self.__capsule_load__()
         return getattr(self, name)
+
+    def __capsule_load__(self) -> None:
+        """Load the task, if it is not loaded yet."""
+        if self.is_loaded():
+            return
+        activate = self._activate
+        del self._activate
+        try:
+            activate(self)
+        except BaseException:
+            self._activate = activate  # it may be asked for again, and says so again
+            raise
 
     def is_loaded(self) -> bool:
         """Whether the task is not still to be loaded, when it is first used."""

@@ -25,6 +25,8 @@ import copyreg
 import pickle
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from sys import getrefcount
 from types import CoroutineType, FunctionType, GeneratorType
 from typing import Any, Protocol
@@ -56,9 +58,12 @@ _EMPTY = ()
 
 
 class Head(Protocol):
-    """What a head has."""
+    """What a head has.  A ghost has nothing but `_activate`, which is to be called with it, once."""
 
     __pstore_capsule__: bool
+
+    def __capsule_load__(self) -> None:
+        """Load it, if it is a ghost."""
 
     def __capsule_state__(self) -> tuple[Any, ...]:
         """The state: a tuple."""
@@ -78,13 +83,15 @@ class Capsule:
         head: gives the head while it lives.
         claimed: ids of the objects that are in it.
         places: (cluster, number) of the nodes that it leads to.
+        is_ghost: the head is loaded when it is first used.
     """
 
-    __slots__ = ("claimed", "digest", "head", "oid", "places", "serial")
+    __slots__ = ("claimed", "digest", "head", "is_ghost", "oid", "places", "serial")
 
     def __init__(self, oid: bytes, head: Callable[[], Any]) -> None:
         self.oid, self.head = oid, head
         self.serial = _NEW
+        self.is_ghost = False
         self.digest: int | None = None
         self.claimed: list[int] = []
         self.places: list[tuple[Cluster, int]] = []
@@ -175,13 +182,28 @@ class Capsules:
         if head is None:
             head = cls.__new__(cls)
             capsule = self.enter(oid, head)
-            head._activate = lambda head: self._activate(head, capsule)
+            capsule.is_ghost = True
+            head._activate = partial(self._load, capsule)
         return head
+
+    def load_all(self) -> None:
+        """Load the heads that are there and not loaded, and those that they lead to; who cannot be stays as it is."""
+        tried: set[Capsule] = set()
+        while todo := [each for each in self._of.values() if each.is_ghost and each not in tried]:
+            tried.update(todo)
+            for head in (capsule.head() for capsule in todo):
+                if head is not None:
+                    with suppress(Exception):
+                        head.__capsule_load__()
 
     def is_loaded(self, oid: bytes) -> bool:
         """Whether a record is that of a head that is loaded."""
         known = self.by_oid.get(oid)
         return known is not None and known.digest is not None
+
+    def _load(self, capsule: Capsule, head: Any) -> None:
+        self._activate(head, capsule)
+        capsule.is_ghost = False
 
     def find(self, oid: bytes) -> Any:
         """The head of that id, if anything leads to it by now."""

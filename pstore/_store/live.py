@@ -95,7 +95,12 @@ class Live:
         jar.activate = self.activate
 
     def let_go(self) -> None:
-        """Nothing of the graph is to end as if the program had dropped it: it is not used any more."""
+        """Nothing of the graph is to end as if the program had dropped it: it is not used any more.
+
+        Heads that something leads to are loaded first, as whoever holds one may go on to look at it.
+        """
+        if not self._read_only:
+            self.capsules.load_all()
         let_go(self.top, self.heap)
         self._is_over = True
         self.heap.clear()  # what the program holds by itself, it holds alone from now on

@@ -10,17 +10,19 @@ import linecache
 import os
 import reprlib
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pstore._engine.engine import LOOP_PART, Engine
 from pstore._engine.loop import DurableLoop
+from pstore._engine.outbox import Step
 from pstore._engine.stack import awaited, innermost, places, where
 from pstore._engine.task import Task
 from pstore._store.store import Store
 from pstore.errors import EngineError, UnknownTask
 
-__all__ = ["FrameInfo", "TaskInfo", "look", "stack", "tasks", "waits_for"]
+__all__ = ["FrameInfo", "TaskInfo", "load", "look", "stack", "tasks", "waits_for"]
 
 _LONGEST = 200
 _CLIP = reprlib.Repr()
@@ -74,6 +76,14 @@ class FrameInfo:
 def look(uri: str | os.PathLike[str] | Any) -> Store:
     """Open a store read-only, to be handed to the functions here.  Close it when done.  Raises: see `Store`."""
     return Store(uri, read_only=True)
+
+
+def load(store: Store) -> None:
+    """Load the tasks of a program, if there is one, which otherwise are loaded when they are first looked at."""
+    loop = store.parts.get(LOOP_PART)
+    if isinstance(loop, DurableLoop):
+        for task in loop.tasks.values():
+            task.done()
 
 
 def tasks(source: Store | Engine) -> list[TaskInfo]:
@@ -152,7 +162,7 @@ def _waits_for(task: Task[Any]) -> str:
     waiter = task._fut_waiter
     if task.done() or waiter is None or waiter.done():
         return ""
-    for step in task.get_loop().outbox.pending.values():
+    for step in _steps(task):
         if step.future is waiter:
             arguments = ", ".join(clipped(argument) for argument in step.args)
             again = f", attempt {step.failed + 1}" if step.failed else ""
@@ -164,6 +174,15 @@ def _waits_for(task: Task[Any]) -> str:
     inner = awaited(task.get_coro())
     own = type(waiter).__name__ if inner is None or type(inner).__name__ in _FUTURE_ITERATORS else type(inner).__name__
     return own.strip("_")
+
+
+def _steps(task: Task[Any]) -> Iterator[Step]:
+    """The steps that a task may wait for, most often its own ones; of a store that is looked at nobody has a list."""
+    loop = task.get_loop()
+    yield from task.steps.values()
+    yield from loop.state.steps.values()
+    for other in loop.tasks.values():
+        yield from other.steps.values()
 
 
 _FUTURE_ITERATORS = {"FutureAwait", "FutureIter"}

@@ -21,7 +21,7 @@ __all__ = ["age", "place", "ps", "short_path", "show"]
 
 _ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep
 _ENGINE = os.path.dirname(engine.__file__) + os.sep  # on top of the traceback of every task that failed
-_KEY = re.compile(r" \[[0-9a-f]{16}\.\d+\]")
+_KEY = re.compile(r" \[[0-9a-f]{16}(\.\d+)+\]")
 _PLACE = re.compile(r"(?P<function>.*\(\)) at (?P<filename>.*):(?P<line>\d+)", re.DOTALL)
 
 

@@ -30,7 +30,7 @@ from pstore._store import store as store_module
 from pstore._store.storages import open_storage
 from pstore._store.store import Store
 from pstore.errors import CodeNotFound, PstoreError, StoreError
-from pstore.tools.inspect import look
+from pstore.tools.inspect import load, look
 
 __all__ = ["looking", "opened"]
 
@@ -50,6 +50,11 @@ def opened(uri: str) -> Iterator[Store]:
     with looking(uri) as stopped:
         try:
             store = look(uri)
+            try:
+                load(store)
+            except BaseException:
+                store.close()
+                raise
         except CodeNotFound as error:
             raise _explained(error, stopped) from error
         except (PstoreError, OSError):

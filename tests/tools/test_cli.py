@@ -249,7 +249,7 @@ def bad_stores(folder: Path) -> dict[str, tuple[str, str]]:
         "text": ("text", "is not a store"),
         "empty": ("empty", "is not a store: it is empty"),
         "two bytes": ("two-bytes", "is truncated"),
-        "without its middle": ("half", "is damaged"),
+        "without its middle": ("half", "backup"),
         "a bit flipped": ("flipped", "is damaged"),
         "folder": (".", "is not a store: it is a folder"),
         "named pipe": ("pipe", "is not a store"),
@@ -271,7 +271,7 @@ def test_what_is_no_store_is_one_line_and_is_not_touched(shop):
         assert_one_line(here("show", path, "order-17", cwd=shop), said)
         if name != "not there":
             assert_one_line(here("demo", "ping-pong", "--auto", "1", path, cwd=shop), said)
-    assert_one_line(pstore("ps", "half", cwd=shop), "is damaged")
+    assert_one_line(pstore("ps", "half", cwd=shop), "backup")
     assert fingerprint(shop) == before
     assert sorted(os.listdir(shop)) == names
 

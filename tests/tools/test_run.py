@@ -97,7 +97,7 @@ def test_a_script_gives_what_it_gives_without(bank):
 def test_killed_at_random_instants_it_ends_as_without(bank, seed):
     draw, kills = random.Random(seed), 0
     while True:
-        process = started("run", "bank.fs", "bank.py", "60", "durable.json", cwd=bank)
+        process = started("run", "bank.fs", "bank.py", "600", "durable.json", cwd=bank)
         try:
             process.communicate(timeout=draw.uniform(0.3, 1.0) if kills < 6 else 60)
         except subprocess.TimeoutExpired:
@@ -108,7 +108,7 @@ def test_killed_at_random_instants_it_ends_as_without(bank, seed):
         assert process.returncode == 0, process.stderr
         break
     assert kills, "it was never killed"
-    assert json.loads((bank / "durable.json").read_text()) == usual(bank, 60)
+    assert json.loads((bank / "durable.json").read_text()) == usual(bank, 600)
 
 
 def test_what_is_done_is_not_done_again_and_that_is_said(bank):
