@@ -16,6 +16,7 @@ from pstore._store.current import attach, load, persist
 from pstore._store.ephemeral import Ephemeral, ephemeral
 from pstore._store.graph import dumps, loads
 from pstore._store.module_state import volatile
+from pstore._store.records import Record as _Record  # noqa: F401  # its name in every record
 from pstore._store.store import Store
 
 __all__ = [

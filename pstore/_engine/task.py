@@ -442,10 +442,6 @@ class Task(Future[T]):
             rare["title"] = self.title
         elif self._source_traceback is not None:
             rare["_source_traceback"] = debug.kept(self._source_traceback)
-        if self.timers:
-            rare["timers"] = tuple(self.timers.values())
-        if self.steps:
-            rare["steps"] = tuple(self.steps.values())
         context: Any = self._context
         if self._owns_context and len(context) < 2:  # what nobody else knows, and has nothing of the program's in it
             context = context.get(origin) if len(context) else None
@@ -454,8 +450,9 @@ class Task(Future[T]):
         flags += self._asyncio_future_blocking * _BLOCKING + self._owns_context * _OWNS_CONTEXT
         coro = None if done else self._coro
         callbacks = tuple(_kept_callbacks(self._callbacks))
-        numbers = (self.number, self.asked, flags)
-        return coro, self._fut_waiter, callbacks, context, loop, self.id, *numbers, self.since, rare or None
+        numbers = (self.number, self.asked, flags, self.since)
+        own = (tuple(self.timers.values()), tuple(self.steps.values()))
+        return coro, self._fut_waiter, callbacks, context, loop, self.id, *numbers, *own, rare or None
 
     def __capsule_path__(self, path: str) -> str:
         place, _, rest = path.removeprefix("root[").partition("]")
@@ -467,7 +464,7 @@ class Task(Future[T]):
         return f"tasks[{self.id!r}].{_PARTS[int(place)]}{rest}"
 
     def __set_capsule_state__(self, state: tuple[Any, ...]) -> None:
-        coro, waiter, callbacks, context, loop, task_id, number, asked, flags, since, rare = state
+        coro, waiter, callbacks, context, loop, task_id, number, asked, flags, since, timers, steps, rare = state
         Future.__init__(self, loop=_WITHOUT_DEBUG)
         self._loop, self._coro, self._fut_waiter = loop, coro, waiter
         self._callbacks = _live_callbacks(callbacks)
@@ -485,8 +482,7 @@ class Task(Future[T]):
         for name, usual in _RARE:
             setattr(self, name, usual)
         given = dict(rare or ())
-        self.timers = {handle.order: handle for handle in given.pop("timers", ())}
-        steps = given.pop("steps", ())
+        self.timers = {handle.order: handle for handle in timers}
         if "_state" in given:
             super().__setstate__({"_callbacks": callbacks, "_loop": loop, **given})
             given = {name: value for name, value in given.items() if name in _OF_TASK}
@@ -530,7 +526,10 @@ class Task(Future[T]):
         return info
 
 
-_PARTS = ("_coro", "_fut_waiter", "_callbacks", "_context", "_loop", "id", "number", "asked", "flags", "since")
+_PARTS = (
+    *("_coro", "_fut_waiter", "_callbacks", "_context", "_loop"),
+    *("id", "number", "asked", "flags", "since", "timers", "steps"),
+)
 _NOBODYS = contextvars.Context()
 _activate_of = Task.__dict__["_activate"].__get__
 _SPAWNED, _KEEP, _MUST_CANCEL, _BLOCKING, _OWNS_CONTEXT = 1, 2, 4, 8, 16

@@ -5,7 +5,8 @@ Owns: format 3 of bodies (invariant I9)::
     a table     what the body refers to in other records, see below
     a pickle    of protocol 5: the state of the head
 
-The persistent ids in the pickle are numbers: 0 is the head itself; odd ones stand for `constants`, ``2 * number + 1``;
+The persistent ids in the pickle are numbers: 0 is the head itself; odd ones stand for `constants`, ``2 * number + 1``,
+one of them for the part that all heads belong to;
 even ones for entries of the table, ``2 * place + 2``.  The table has an entry for each reference of the record, in
 order: the number of the node in that record, or the class of the object that the record is of (a head, a `Persistent`
 object).  It is written in one of two ways::
@@ -15,7 +16,8 @@ object).  It is written in one of two ways::
     255, length (4 bytes, little endian), pickle of the tuple of entries
 
 A suspended frame is written as ``frame_of_code(code, state)``: what says which code it runs, and where it stands, is a
-`Code`, a node of its own that all frames share that stand there.
+`Code`, a node of its own that all frames share that stand there.  As all codes stay in the store, its number says
+which: its persistent id is as that of a constant, from `constants.CODES` on.
 """
 
 from __future__ import annotations
@@ -49,10 +51,11 @@ class Code:
 
     Attributes:
         key, encoded: the first arguments of `pstore._frames.making.frame`.
+        number: its place among the codes of the store, which are never let go of.
     """
 
-    def __init__(self, key: bytes, encoded: bytes) -> None:
-        self.key, self.encoded = key, encoded
+    def __init__(self, key: bytes, encoded: bytes, number: int) -> None:
+        self.key, self.encoded, self.number = key, encoded, number
 
 
 def frame_of_code(code: Code, state: tuple[Any, ...]) -> Any:
@@ -108,6 +111,8 @@ def read_state(
     body: bytes,
     references: Sequence[bytes],
     head: Any,
+    owner: Any,
+    code_of: Callable[[int], Code],
     find: Callable[[bytes, int | type], Any],
     unpickler: Callable[..., Any],
 ) -> tuple[Any, list[tuple[Any, int]]]:
@@ -117,6 +122,8 @@ def read_state(
         body: of the record.
         references: of the record: object ids.
         head: the head itself.
+        owner: the part that heads belong to.
+        code_of: number -> the code.
         find: (object id, entry) -> the cluster where the entry is a number, else the object.
         unpickler: makes an unpickler of a file and buffers.
 
@@ -135,7 +142,7 @@ def read_state(
             special.update({number: gates.of(function.__name__) for number, function in _STORED.items()})
         return reader.load()
 
-    special: dict[int, Any] = {}
+    special: dict[int, Any] = {constants.OWNER: owner}
     entries, start = _read_table(body, load)
     if len(entries) != len(references):
         raise FormatError("the record of a task is damaged: its references do not fit")
@@ -150,6 +157,8 @@ def read_state(
     def resolve(pid: int) -> Any:
         if pid & 1:
             number = pid >> 1
+            if number >= constants.CODES:
+                return code_of(number - constants.CODES)
             return special[number] if number in special else constants.by_number[number]
         return objects[pid // 2 - 1] if pid else head
 

@@ -54,6 +54,7 @@ _LARGE = 16384  # bytes of a state from which on its parts are left to the clust
 _FRAMES = (GeneratorType, CoroutineType)
 _HASHING = (dict, set, frozenset)
 _NEW = bytes(8)
+_FRAME = b"\x95"  # the instruction, see pickletools
 _EMPTY = ()
 
 
@@ -114,8 +115,9 @@ class Capsules:
     Args:
         heap: the clusters.
         new_oid: gives an unused object id.
-        codes: gives the dict of `Code` by key, a node of a cluster.
+        codes: gives the list of all `Code`, a node of a cluster.
         activate: loads the state of a head: (head, its capsule).
+        owner: gives the part that all heads belong to, and may lead to.
 
     Attributes:
         touched: heads that may have changed, in order: id -> weak reference; who lets go of one need not have it stored
@@ -126,15 +128,18 @@ class Capsules:
         self,
         heap: Heap,
         new_oid: Callable[[], bytes],
-        codes: Callable[[], dict[bytes, Code]],
+        codes: Callable[[], list[Code]],
         activate: Callable[[Any, Capsule], None],
+        owner: Callable[[], Any],
     ) -> None:
+        self.owner = owner
         self._activate = activate
         self._heap, self._new_oid, self._codes = heap, new_oid, codes
         self.touched: dict[int, weakref.ref[Any]] = {}
         self.claims: dict[int, Capsule] = {}
         self._of: dict[int, Capsule] = {}
         self.by_oid: dict[bytes, Capsule] = {}
+        self._known_codes: dict[tuple[bytes, bytes], Code] = {}
         self._pending: dict[Any, None] = {}
         self._kinds = heap.kinds
         self._pickler = _Pickler(self)
@@ -322,13 +327,16 @@ class Capsules:
 
     def code(self, key: bytes, encoded: bytes) -> Code:
         """What frames share that stand at one place."""
-        codes = self._codes()
-        found = codes.get(key)
-        if found is None or found.encoded != encoded:
-            found = codes[key] = Code(key, encoded)
+        codes, known = self._codes(), self._known_codes
+        if len(known) != len(codes):
+            known = self._known_codes = {(code.key, code.encoded): code for code in codes}
+        found = known.get((key, encoded))
+        if found is None:
+            found = known[key, encoded] = Code(key, encoded, len(codes))
+            codes.append(found)
         return found
 
-    def codes(self) -> dict[bytes, Code]:
+    def codes(self) -> list[Code]:
         """All of them."""
         return self._codes()
 
@@ -388,6 +396,7 @@ class _Pickler(pickle.Pickler):
         self._home = self._heap.home
         self._known = constants.known.copy()
         self._known[id(head)] = 0
+        self._known[id(self._capsules.owner())] = constants.reference_to(constants.OWNER)
         self._met, self._shared = {}, []
         self._entries, self._references, self._places = [], [], []
         state = head.__capsule_state__()
@@ -400,7 +409,7 @@ class _Pickler(pickle.Pickler):
             self.clear_memo()
         if self._shared:
             return None, self._shared
-        data = b"".join(chunks)
+        data = _without_frame(b"".join(chunks))
         if len(data) > _LARGE:
             parts = self._parts(state)
             if parts:
@@ -498,6 +507,7 @@ class _Pickler(pickle.Pickler):
         code = self._capsules.code(key, encoded)
         if id(code) not in self._home:
             self._shared.append(self._capsules.codes())
+        self._known[id(code)] = constants.reference_to(constants.CODES + code.number)
         return frame_of_code, (code, state)
 
     def _leave(self, obj: Any) -> int:
@@ -533,6 +543,13 @@ class _Pickler(pickle.Pickler):
         self._entries.append(entry)
         self._references.append(oid)
         return known
+
+
+def _without_frame(data: bytes) -> bytes:
+    """A pickle without the length that stands before all of it: it tells a reader of streams how much to read."""
+    if data[2:3] == _FRAME and int.from_bytes(data[3:11], "little") == len(data) - 11:
+        return data[:2] + data[11:]
+    return data
 
 
 def _held_by_others(met: dict[int, Any]) -> list[int]:

@@ -148,6 +148,7 @@ def class_factory(policy: Policy | None) -> Callable[[Any, str, str], Any] | Non
 # what stands in every database of ours
 _OWN = frozenset(
     {
+        ("pstore", "_Record"),
         ("pstore._store.records", "Record"),
         ("pstore._store.store", "Record"),
         ("persistent.mapping", "PersistentMapping"),

@@ -11,7 +11,12 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["by_number", "known", "register"]
+__all__ = ["CODES", "OWNER", "by_number", "known", "register", "reference_to"]
+
+OWNER = 100
+"""Stands for the part of the top that all heads belong to, which is another object in every store."""
+CODES = 1000
+"""From here on: the codes of a store."""
 
 by_number: dict[int, Any] = {}
 """Number -> object."""
@@ -23,5 +28,10 @@ def register(number: int, obj: Any) -> Any:
     """Give an object that lives as long as the process a number; gives it back."""
     if by_number.setdefault(number, obj) is not obj:
         raise ValueError(f"number {number} is {by_number[number]!r}")
-    known[id(obj)] = 2 * number + 1
+    known[id(obj)] = reference_to(number)
     return obj
+
+
+def reference_to(number: int) -> int:
+    """What stands for the object of a number in a record."""
+    return 2 * number + 1

@@ -49,6 +49,7 @@ __all__ = ["ROOT_NAME", "Live", "unreadable"]
 ROOT_NAME = "pstore"
 """Under which the root of the database names the record of the top."""
 _CODES = "codes"
+_OWNER = "loop"
 _ZERO = bytes(8)
 
 
@@ -78,7 +79,8 @@ class Live:
     def __init__(self, name: str, jar: Jar, policy: Policy | None, *, past: bytes | None, read_only: bool) -> None:
         self.name, self._jar, self._policy, self._past, self._read_only = name, jar, policy, past, read_only
         self.heap = heap = Heap()
-        self.capsules = Capsules(heap, _no_oid if read_only else jar.new_oid, self._codes, self._activate_head)
+        new_oid = _no_oid if read_only else jar.new_oid
+        self.capsules = Capsules(heap, new_oid, self._codes, self._activate_head, self._owner_of_heads)
         heap.meet, heap.led_by_capsules = self.capsules.meet, self.capsules.leads_to
         self.unloaded = self._new_unloaded(heap)
         self._loader = Loader(heap, self._read, self._ghost, self._unpickler(), self._guard())
@@ -110,8 +112,14 @@ class Live:
         self._codes()  # in its place before the first commit that needs it
         return self.capsules
 
-    def _codes(self) -> dict[bytes, Any]:
-        codes: dict[bytes, Any] = self.top[0].setdefault(_CODES, {})
+    def _code_of(self, number: int) -> Any:
+        return self._codes()[number]
+
+    def _owner_of_heads(self) -> Any:
+        return self.top[0].get(_OWNER)
+
+    def _codes(self) -> list[Any]:
+        codes: list[Any] = self.top[0].setdefault(_CODES, [])
         return codes
 
     # ------------------------------------------------------------ surveys
@@ -255,7 +263,9 @@ class Live:
             raise StoreError(self.name, "the task was not loaded when the store was closed, or went back")
         try:
             body, references, serial = self._read(capsule.oid, CAPSULE_FORMAT)
-            state, places = read_state(body, references, head, self._object_at, self._unpickler())
+            state, places = read_state(
+                body, references, head, self._owner_of_heads(), self._code_of, self._object_at, self._unpickler()
+            )
         except PstoreError:
             raise
         except Exception as error:

@@ -9,7 +9,7 @@ Persistent objects that users bring.  The state is a tuple (invariant I9):
 
     format      int; 2: a cluster (`body`), 3: a head (`capsulebody`).  Format 1 had the whole graph in one record, the
                 body being what `graph.dumps` gives
-    checksum    int, ``zlib.crc32(body)``
+    checksum    int, ``zlib.crc32(body)``, signed or not
     body        bytes
     references  tuple of the records that the body refers to, in ZODB's own way: by object id alone.  By them pack and
                 garbage collection know what is still needed
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
 import zlib
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -57,42 +58,44 @@ class Record(Persistent):  # type: ignore[misc]  # persistent has no types
         self.state = state
 
 
-class _Reference:
-    """Stands for a record while a state is pickled."""
-
-    __slots__ = ("oid",)
-
-    def __init__(self, oid: bytes) -> None:
-        self.oid = oid
-
-
-class _StatePickler(pickle.Pickler):
-    def persistent_id(self, obj: Any) -> bytes | None:
-        return obj.oid if type(obj) is _Reference else None
-
-
 def _class_pickle(cls: type) -> bytes:
     """What comes before a state: how ZODB makes the object."""
-    return pickle.dumps((cls, ()) if cls is Record else cls, 3)
+    return _RECORD_CLASS if cls is Record else pickle.dumps(cls, 3)
 
 
-_RECORD_CLASS = b""
-_HEAD = pickle.PROTO + b"\3"
+# Under a short name, as it is in every record; older ones have the one above, with a tuple of no arguments.
+_RECORD_CLASS = pickle.PROTO + b"\2" + pickle.GLOBAL + b"pstore\n_Record\n" + pickle.STOP
+# What the pickler would write of a state, without its notes of what it has met.
+_HEAD = {
+    version: pickle.PROTO + b"\3" + pickle.MARK + pickle.BININT1 + bytes((version,)) + pickle.BININT
+    for version in range(256)
+}
+_CHECKSUM = struct.Struct("<I")  # a number from 2 ** 31 on is read as a negative one
+_SHORT, _LONG = 1 << 8, 1 << 32
+_LENGTH, _LENGTH_8 = struct.Struct("<I"), struct.Struct("<Q")
+_REFERENCE = pickle.SHORT_BINBYTES + bytes((8,))
+_END = pickle.TUPLE + pickle.TUPLE + pickle.STOP
+_END_WITHOUT = pickle.EMPTY_TUPLE + pickle.TUPLE + pickle.STOP
 
 
 def encode(body: bytes, references: Iterable[bytes], cls: type = Record, version: int = RECORD_FORMAT) -> bytes:
     """The data of a record: two pickles of protocol 3, the class and the state."""
-    global _RECORD_CLASS
-    if cls is Record:
-        first = _RECORD_CLASS = _RECORD_CLASS or _class_pickle(cls)
+    parts = [_class_pickle(cls), _HEAD[version], _CHECKSUM.pack(zlib.crc32(body))]
+    if len(body) < _SHORT:
+        parts += (pickle.SHORT_BINBYTES, bytes((len(body),)), body)
+    elif len(body) < _LONG:
+        parts += (pickle.BINBYTES, _LENGTH.pack(len(body)), body)
     else:
-        first = _class_pickle(cls)
-    state = (version, zlib.crc32(body), body, tuple(map(_Reference, references)))
-    if not state[-1]:
-        return first + pickle.dumps(state, 3)
-    file = io.BytesIO()
-    _StatePickler(file, 3).dump(state)
-    return first + file.getvalue()
+        parts += (pickle.BINBYTES8, _LENGTH_8.pack(len(body)), body)
+    known = len(parts)
+    for oid in references:
+        parts += (_REFERENCE, oid, pickle.BINPERSID)
+    if len(parts) == known:
+        parts.append(_END_WITHOUT)
+    else:
+        parts.insert(known, pickle.MARK)
+        parts.append(_END)
+    return b"".join(parts)
 
 
 class _Unpickler(Unpickler):  # type: ignore[misc]  # ZODB has no types
@@ -118,13 +121,13 @@ def decode(data: bytes) -> tuple[int, bytes, tuple[bytes, ...]]:
     version, checksum, body, references = state
     if version not in _READABLE:
         raise FormatError(f"a record has format {version}, this version of pstore reads {CAPSULE_FORMAT}")
-    if not isinstance(body, bytes) or zlib.crc32(body) != checksum:
+    if not isinstance(body, bytes) or (zlib.crc32(body) ^ checksum) & 0xFFFFFFFF:
         raise ValueError("it does not have its checksum")
     return version, body, tuple(map(_oid_of, references))
 
 
 def _skip_class(file: io.BytesIO) -> None:
-    if _RECORD_CLASS and file.getbuffer()[: len(_RECORD_CLASS)] == _RECORD_CLASS:
+    if file.getbuffer()[: len(_RECORD_CLASS)] == _RECORD_CLASS:
         file.seek(len(_RECORD_CLASS))
     else:
         _Unpickler(file).load()

@@ -189,7 +189,7 @@ def test_a_write_that_was_cut_off_by_a_crash_is_dropped(path):
 def test_changed_bytes_are_refused(path):
     filled(path, text="some text that is easily found")
     content = path.read_bytes()
-    for old, new in ((b"easily", b"hardly"), (b"pstore._store.", b"pstore._stare.")):
+    for old, new in ((b"easily", b"hardly"), (b"pstore\n_Record", b"pstore\n_Recard")):
         wrong = content.replace(old, new)
         assert wrong != content
         path.write_bytes(wrong)
