@@ -25,11 +25,12 @@ from pstore._store.capsules import Capsules
 from pstore._store.clusters import SEPARATOR, Cluster
 from pstore._store.heap import Heap
 from pstore._store.records import Jar
+from pstore._store.shelf import Shelf
 from pstore._store.unloaded import Unloaded
 
 __all__ = ["let_go"]
 
-_OF_STORE = (Jar, PickleCache, Unloaded, Capsules)
+_OF_STORE = (Jar, PickleCache, Unloaded, Capsules, Shelf)
 _NOT_ENTERED = (type, types.ModuleType, types.CodeType, types.BuiltinFunctionType, *_OF_STORE)
 _KNOWN_TO_OTHERS = (Heap, Cluster, Persistent)
 """What the keeper and the jar hold, too."""

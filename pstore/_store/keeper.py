@@ -23,7 +23,7 @@ from pstore._store.capsules import Capsule, Written
 from pstore._store.clusters import Cluster
 from pstore._store.endings import Mortals, NoCollection
 from pstore._store.layout import Layout
-from pstore._store.live import ROOT_NAME, Live
+from pstore._store.live import ROOT_NAME, SHELF_NAME, Live
 from pstore._store.records import CAPSULE_FORMAT, Jar, Record, encode
 from pstore._store.survey import Survey
 from pstore.errors import (
@@ -102,7 +102,7 @@ class Keeper:
             changed = self._changed()
         if self.live.top_cluster.digest is None and not self.live.top_cluster.held:
             changed.append(self.live.top_cluster)  # never stored, or stored in format 1
-        if not changed and not self.live.capsules.touched:
+        if not changed and not self.live.capsules.touched and not self.live.shelf.is_changed:
             return self.live.tid
         survey = self.live.new_survey()
         try:
@@ -214,11 +214,18 @@ class Keeper:
             if new.digest != capsule.digest:
                 data = encode(new.body, new.references, version=CAPSULE_FORMAT)
                 records.append((capsule.oid, capsule.serial, data))
+        shelf = self.live.shelf
+        records += shelf.records()
         if not records:
             self.live.capsules.settle(capsules, None)
             return
+        names = {}
         if self.live.top_cluster.serial == _ZERO and not self.live.replaces:
-            records.append(self._jar.name_root(ROOT_NAME, self.live.top_cluster.oid))
+            names[ROOT_NAME] = self.live.top_cluster.oid
+        if shelf.oid is not None and not shelf.is_named:
+            names[SHELF_NAME] = shelf.oid
+        if names:
+            records.append(self._jar.name_roots(names))
         try:
             self.live.tid = self._jar.write(records, note)
         except BaseException as error:
@@ -226,6 +233,7 @@ class Keeper:
             self.failed = self._jar.doubtful or isinstance(error, ConflictError)
             raise self._not_committed(error) from error
         self.live.capsules.settle(capsules, self.live.tid)
+        shelf.stored(self.live.tid)
         for cluster, _, digest in bodies:
             cluster.serial, cluster.digest = self.live.tid, digest
             self.live.heap.shrunk.pop(cluster, None)
@@ -271,7 +279,7 @@ class Keeper:
 
     def _is_changed(self) -> bool:
         changed = self.live.heap.changed()
-        if self._jar.registered or self.live.capsules.touched:
+        if self._jar.registered or self.live.capsules.touched or self.live.shelf.is_changed:
             return True
         if not changed:
             return False

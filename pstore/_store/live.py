@@ -32,6 +32,7 @@ from pstore._store.loading import Loader
 from pstore._store.loading import Record as Loaded
 from pstore._store.lost import is_lost, text_of
 from pstore._store.records import CAPSULE_FORMAT, RECORD_FORMAT, Jar, decode
+from pstore._store.shelf import Shelf
 from pstore._store.survey import Survey
 from pstore._store.unloaded import Unloaded
 from pstore.errors import (
@@ -44,10 +45,12 @@ from pstore.errors import (
     UnsupportedValue,
 )
 
-__all__ = ["ROOT_NAME", "Live", "unreadable"]
+__all__ = ["ROOT_NAME", "SHELF_NAME", "Live", "unreadable"]
 
 ROOT_NAME = "pstore"
 """Under which the root of the database names the record of the top."""
+SHELF_NAME = "pstore.shelf"
+"""The same of the root of the shelf."""
 _CODES = "codes"
 _OWNER = "loop"
 _ZERO = bytes(8)
@@ -66,6 +69,7 @@ class Live:
     Attributes:
         heap, capsules: the live objects; unloaded: what is not loaded leads to.
         top: the list of parts and root; top_cluster: where it is.
+        shelf: the trees beside the graph.
         replaces: the record of the top is one of format 1.
         tid: the last transaction that changed the graph.
 
@@ -89,7 +93,9 @@ class Live:
         self.replaces = self._is_over = False
         try:
             jar.refresh()
-            self.top = self._load_top(self._find())
+            names = self._find()
+            self.shelf = Shelf(name, jar, names.get(SHELF_NAME))
+            self.top = self._load_top(names.get(ROOT_NAME))
         except (PstoreError, MemoryError):
             raise
         except Exception as error:
@@ -191,11 +197,11 @@ class Live:
         self.heap.home[id(top)] = cluster
         return top
 
-    def _find(self) -> bytes | None:
-        names = self._jar.named()
+    def _find(self) -> dict[str, bytes]:
+        names = {name: oid for name, (oid, _) in self._jar.named().items()}
         if ROOT_NAME not in names and names:
             raise NotAStore(self.name, "it is a ZODB database, but not one of pstore's")
-        return names[ROOT_NAME][0] if names else None
+        return names
 
     def _load_record(self, oid: bytes, persistent: Any = None) -> None:
         with NoCollection():

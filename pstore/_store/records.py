@@ -7,8 +7,8 @@ Persistent objects that users bring.  The state is a tuple (invariant I9):
 
     (format, checksum, body, references)
 
-    format      int; 2: a cluster (`body`), 3: a head (`capsulebody`).  Format 1 had the whole graph in one record, the
-                body being what `graph.dumps` gives
+    format      int; 2: a cluster (`body`), 3: a head (`capsulebody`), 4: a page (`shelf`).  Format 1 had the whole
+                graph in one record, the body being what `graph.dumps` gives
     checksum    int, ``zlib.crc32(body)``, signed or not
     body        bytes
     references  tuple of the records that the body refers to, in ZODB's own way: by object id alone.  By them pack and
@@ -24,7 +24,7 @@ import io
 import pickle
 import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from persistent import Persistent
@@ -37,10 +37,10 @@ from ZODB.utils import z64
 from pstore._store.lost import raise_lost
 from pstore.errors import FormatError, StoreNotWritten, StoreUnavailable
 
-__all__ = ["CAPSULE_FORMAT", "RECORD_FORMAT", "Database", "Jar", "Record", "decode", "encode"]
+__all__ = ["CAPSULE_FORMAT", "PAGE_FORMAT", "RECORD_FORMAT", "Database", "Jar", "Record", "decode", "encode"]
 
-RECORD_FORMAT, CAPSULE_FORMAT = 2, 3
-_READABLE = (1, RECORD_FORMAT, CAPSULE_FORMAT)
+RECORD_FORMAT, CAPSULE_FORMAT, PAGE_FORMAT = 2, 3, 4
+_READABLE = (1, RECORD_FORMAT, CAPSULE_FORMAT, PAGE_FORMAT)
 
 
 class Record(Persistent):  # type: ignore[misc]  # persistent has no types
@@ -120,7 +120,7 @@ def decode(data: bytes) -> tuple[int, bytes, tuple[bytes, ...]]:
         raise ValueError("it is not a record of pstore's")
     version, checksum, body, references = state
     if version not in _READABLE:
-        raise FormatError(f"a record has format {version}, this version of pstore reads {CAPSULE_FORMAT}")
+        raise FormatError(f"a record has format {version}, this version of pstore reads {PAGE_FORMAT}")
     if not isinstance(body, bytes) or (zlib.crc32(body) ^ checksum) & 0xFFFFFFFF:
         raise ValueError("it does not have its checksum")
     return version, body, tuple(map(_oid_of, references))
@@ -219,16 +219,18 @@ class Jar(Connection):  # type: ignore[misc]  # ZODB has no types
         obj._p_changed = False
         obj._p_serial = tid
 
-    def name_root(self, name: str, oid: bytes) -> tuple[bytes, bytes, bytes]:
-        """What to write so that the database's root names a record."""
+    def name_roots(self, names: Mapping[str, bytes]) -> tuple[bytes, bytes, bytes]:
+        """What to write so that the database's root names records, and those that it names already."""
         mapping = self.get(z64)
-        record = Record()
-        record._p_jar, record._p_oid = self, oid
-        mapping[name] = record
+        mapping._p_invalidate()  # it may have been written since it was loaded
+        for name, oid in names.items():
+            record = Record()
+            record._p_jar, record._p_oid = self, oid
+            mapping[name] = record
         data = ObjectWriter(mapping).serialize(mapping)
-        del mapping[name]
-        mapping._p_changed = False
-        return z64, mapping._p_serial, data
+        serial = bytes(mapping._p_serial)
+        mapping._p_invalidate()
+        return z64, serial, data
 
     def named(self) -> dict[str, tuple[bytes, Any]]:
         """What the database's root names: object ids, and classes by name where they are known."""

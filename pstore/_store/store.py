@@ -36,6 +36,7 @@ from pstore._store.history import Transaction
 from pstore._store.keeper import Keeper
 from pstore._store.live import unreadable
 from pstore._store.records import RECORD_FORMAT, Database, Jar, Record
+from pstore._store.shelf import Shelf
 from pstore._store.storages import open_storage, shown
 from pstore.errors import CaptureError, NotAStore, PstoreError, StoreClosed, StoreError, StoreReadOnly, UnknownRoot
 
@@ -219,6 +220,11 @@ class Store:
     def capsules(self) -> Capsules:
         """The heads of the layers above, see `capsules`."""
         return self._keeper.live.with_capsules()
+
+    @property
+    def shelf(self) -> Shelf:
+        """Trees beside the graph, for the layers above, see `shelf`."""
+        return self._keeper.live.shelf
 
     def persist(self, note: str | None = None) -> bytes:
         """Commit the graph as it is now.
