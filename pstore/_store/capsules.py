@@ -4,7 +4,7 @@ A *head* is an object of a class with ``__pstore_capsule__ = True`` (the engine'
 with its state and all that nothing else in the graph leads to: its *capsule*.  It is written in one piece, by C pickle,
 when the head says that it was touched; nobody looks at it otherwise.  So a commit costs what ran.
 
-Owns: which object is in which capsule, and writing them.  Reading is the `keeper`'s and `heads`'.
+Owns: which object is in which capsule, and which is to be written.  `capsulepickler` writes, `live` reads.
 
 Principles:
 
@@ -21,41 +21,26 @@ Principles:
 
 from __future__ import annotations
 
-import copyreg
-import pickle
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from sys import getrefcount
-from types import CoroutineType, FunctionType, GeneratorType
 from typing import Any, Protocol
 
 from persistent import Persistent
 
-from pstore._frames import reducer_of
-from pstore._frames.making import frame
-from pstore._frames.names import by_name
-from pstore._store import constants
-from pstore._store.capsulebody import Code, frame_of_code, write_table
+from pstore._store.capsulebody import Code
+from pstore._store.capsulepickler import CapsulePickler, Written
 from pstore._store.clusters import Cluster
-from pstore._store.cutting import ATOMS
-from pstore._store.ephemeral import recipes
 from pstore._store.heap import Heap
-from pstore._store.kinds import HEAD, INSTANCE, LEAF, PERSISTENT, REDUCED
+from pstore._store.kinds import PERSISTENT
 from pstore._store.survey import Survey
 from pstore._store.walk import Walk, refusal
 from pstore.errors import PstoreBug, UnsupportedValue
 
 __all__ = ["Capsule", "Capsules", "Head", "Written"]
 
-_PROTOCOL = 5
-_LARGE = 16384  # bytes of a state from which on its parts are left to the clusters
-_FRAMES = (GeneratorType, CoroutineType)
-_HASHING = (dict, set, frozenset)
 _NEW = bytes(8)
-_FRAME = b"\x95"  # the instruction, see pickletools
-_EMPTY = ()
 
 
 class Head(Protocol):
@@ -98,17 +83,6 @@ class Capsule:
         self.places: list[tuple[Cluster, int]] = []
 
 
-class Written:
-    """What is to be stored of a capsule."""
-
-    __slots__ = ("body", "claimed", "digest", "places", "references")
-
-    def __init__(self, body: bytes, references: list[bytes], places: list[tuple[Cluster, int]]) -> None:
-        self.body, self.references, self.places = body, references, places
-        self.digest = hash((body, *references))
-        self.claimed: list[int] = []
-
-
 class Capsules:
     """The capsules of one store.
 
@@ -140,9 +114,10 @@ class Capsules:
         self._of: dict[int, Capsule] = {}
         self.by_oid: dict[bytes, Capsule] = {}
         self._known_codes: dict[tuple[bytes, bytes], Code] = {}
+        self._let_go_of: set[tuple[Cluster, int]] = set()
         self._pending: dict[Any, None] = {}
         self._kinds = heap.kinds
-        self._pickler = _Pickler(self)
+        self._pickler = CapsulePickler(self, heap)
 
     # ------------------------------------------------------------ heads
 
@@ -218,7 +193,16 @@ class Capsules:
     def leads_to(self) -> list[Any]:
         """The nodes that capsules lead to, as far as they are loaded."""
         places = {place for capsule in self._of.values() for place in capsule.places}
-        found = [cluster.nodes[number] for cluster, number in places]
+        return self._nodes_at(places)
+
+    def may_end(self) -> list[Any]:
+        """The nodes that capsules have led to, and perhaps do not any more."""
+        capsules = (self._of.get(id(head)) for head in self._touched_heads())
+        places = {place for capsule in capsules if capsule is not None for place in capsule.places}
+        return self._nodes_at(places.union(self._let_go_of))
+
+    def _nodes_at(self, places: Iterable[tuple[Cluster, int]]) -> list[Any]:
+        found = [cluster.nodes[number] for cluster, number in places if number < len(cluster.nodes)]
         return [node for node in found if node is not None and id(node) in self._heap.home]
 
     def of(self, head: Any) -> Capsule | None:
@@ -228,6 +212,7 @@ class Capsules:
     def _gone(self, key: int) -> None:
         capsule = self._of.pop(key)
         self.by_oid.pop(capsule.oid, None)
+        self._let_go_of.update(capsule.places)
         self._release(capsule)
 
     def _release(self, capsule: Capsule) -> None:
@@ -265,7 +250,7 @@ class Capsules:
             del pending[head]
             capsule = self._of[id(head)]
             survey.at = head
-            result, shared = self._pickler.write(head, capsule)
+            result, shared = self._pickler.write(head)
             if result is not None:
                 written[capsule] = result
                 self._claim(capsule, result.claimed)
@@ -317,13 +302,21 @@ class Capsules:
                 self._release(owner)
         return len(added)
 
-    def settle(self, written: dict[Capsule, Written], tid: bytes | None) -> None:
-        """What was written is stored, under a transaction id if it was written for it."""
+    def settle(self, written: dict[Capsule, Written], tid: bytes | None) -> list[Any]:
+        """What was written is stored, under a transaction id if it was written for it.
+
+        Returns:
+            The nodes that capsules do not lead to any more.
+        """
+        lost, self._let_go_of = self._let_go_of, set()
         for capsule, result in written.items():
             if tid is not None and result.digest != capsule.digest:
                 capsule.serial = tid
+            if capsule.places:
+                lost.update(set(capsule.places).difference(result.places))
             capsule.digest, capsule.places = result.digest, result.places
         self.touched.clear()
+        return self._nodes_at(lost)
 
     def code(self, key: bytes, encoded: bytes) -> Code:
         """What frames share that stand at one place."""
@@ -349,247 +342,3 @@ class _WalkOfOne(Walk):
         if issubclass(cls, Persistent) or hasattr(cls, "__pstore_capsule__") or hasattr(cls, "__pstore_fixed__"):
             return None
         return super()._begin(obj)
-
-
-class _Sink:
-    __slots__ = ("chunks", "write")
-
-    def __init__(self) -> None:
-        self.chunks: list[bytes] = []
-        self.write = self.chunks.append
-
-
-class _Pickler(pickle.Pickler):
-    """Writes one capsule after the other."""
-
-    def __init__(self, capsules: Capsules) -> None:
-        self._sink = _Sink()
-        super().__init__(self._sink, _PROTOCOL)
-        self._capsules = capsules
-        self._heap, self._claims = capsules._heap, capsules.claims
-        self._kinds = self._heap.kinds
-        self._home: dict[int, Cluster] = {}
-        self._known: dict[int, int] = {}
-        self._met: dict[int, Any] = {}
-        self._shared: list[Any] = []
-        self._entries: list[int | type] = []
-        self._references: list[bytes] = []
-        self._places: list[tuple[Cluster, int]] = []
-        self._numbers: dict[int, int] = {}
-        self.by_name: dict[int, Any] = {}
-        self._kept: list[Any] = []
-        self.frames: list[Any] = []
-
-    def begin(self) -> None:
-        """Begin to write for a commit: what is found by name may be another thing by now."""
-        self.by_name.clear()
-        self._kept.clear()
-
-    def end(self) -> None:
-        """Hold nothing of the heap: by that it is known who else holds it."""
-        self._home, self._met, self._known, self._shared = {}, {}, {}, []
-
-    def write(self, head: Any, capsule: Capsule) -> tuple[Written | None, list[Any]]:
-        """What is to be stored of a head; or None, and what belongs to the clusters."""
-        chunks = self._sink.chunks
-        chunks.clear()
-        self._home = self._heap.home
-        self._known = constants.known.copy()
-        self._known[id(head)] = 0
-        self._known[id(self._capsules.owner())] = constants.reference_to(constants.OWNER)
-        self._met, self._shared = {}, []
-        self._entries, self._references, self._places = [], [], []
-        state = head.__capsule_state__()
-        try:
-            self.dump(state)
-        except RecursionError:
-            chunks.clear()
-            return None, self._parts(state)
-        finally:
-            self.clear_memo()
-        if self._shared:
-            return None, self._shared
-        data = _without_frame(b"".join(chunks))
-        if len(data) > _LARGE:
-            parts = self._parts(state)
-            if parts:
-                return None, parts
-        result = Written(write_table(self._entries) + data, self._references, self._places)
-        del state
-        result.claimed = self._claimed()
-        return result, []
-
-    def _claimed(self) -> list[int]:
-        """Ids of what the capsule has, without what was made for writing it, which nobody else holds."""
-        met, self._met = self._met, {}
-        self._known = {}
-        return _held_by_others(met)
-
-    def _parts(self, state: Any) -> list[Any]:
-        """What to leave to the clusters of a capsule that is too large, or too deep: all that its head holds itself."""
-        found, todo = [], list(state)
-        while todo:
-            part = todo.pop()
-            if type(part) is tuple and id(part) not in self._home:
-                todo += part
-            elif self._kinds[type(part)].code not in (LEAF, HEAD) and id(part) not in self._home:
-                found.append(part)
-        return found
-
-    # ------------------------------------------------------------ what the C pickler asks
-
-    def persistent_id(self, obj: Any) -> int | None:
-        cls = type(obj)
-        if cls in ATOMS:
-            return None
-        key = id(obj)
-        known = self._known.get(key)
-        if known is not None:
-            return known
-        where = self._home.get(key)
-        if where is not None:
-            return self._refer_to_node(obj, where)
-        kind = self._kinds[cls]
-        code = kind.code
-        if code == LEAF:
-            return None
-        if code >= PERSISTENT:
-            return self._refer_to_record(obj, code)
-        if code < REDUCED:
-            if key in self._claims or (cls in _HASHING and not ATOMS.issuperset(map(type, obj))):
-                return self._leave(obj)
-            if obj is not _EMPTY:
-                self._met[key] = obj
-        if (kind.dependent or (recipes and key in recipes)) and key not in self._home:
-            return self._leave(obj)
-        return None
-
-    def reducer_override(self, obj: Any) -> Any:
-        cls = type(obj)
-        named = self.by_name.get(id(obj))
-        if named is not None:
-            return named
-        if recipes and id(obj) in recipes:
-            return self._discard(obj)
-        reducer = reducer_of[cls]
-        value: Any = NotImplemented if reducer is None else reducer(obj)
-        if value is NotImplemented:
-            if cls is FunctionType or issubclass(cls, type):
-                return NotImplemented  # by name
-            table = copyreg.dispatch_table.get(cls)
-            value = obj.__reduce_ex__(_PROTOCOL) if table is None else table(obj)
-        if type(value) is str or value[0] is by_name:
-            self.by_name[id(obj)] = value
-            self._kept.append(obj)
-            return value
-        kind = self._kinds[cls]
-        if kind.code == LEAF:
-            return value
-        if kind.code == INSTANCE:
-            own = value[2]
-            if type(own) is dict and getrefcount(own) > _OWN_DICT and own is getattr(obj, "__dict__", None):
-                return self._discard(obj)
-            return value
-        if id(obj) in self._claims or issubclass(cls, type):
-            return self._discard(obj)
-        if issubclass(cls, _HASHING) and not ATOMS.issuperset(map(type, obj)):
-            return self._discard(obj)
-        self._met[id(obj)] = obj
-        if cls in _FRAMES:
-            self.frames.append(obj)
-            if value[0] is frame and len(value[1]) == 3:
-                return self._coded(*value[1])
-        return value
-
-    # ------------------------------------------------------------
-
-    def _coded(self, key: bytes, encoded: bytes, state: tuple[Any, ...]) -> Any:
-        code = self._capsules.code(key, encoded)
-        if id(code) not in self._home:
-            self._shared.append(self._capsules.codes())
-        self._known[id(code)] = constants.reference_to(constants.CODES + code.number)
-        return frame_of_code, (code, state)
-
-    def _leave(self, obj: Any) -> int:
-        """It belongs to the clusters; what is being written is not used."""
-        self._shared.append(obj)
-        return 0
-
-    def _discard(self, obj: Any) -> Any:
-        self._shared.append(obj)
-        return by_name, ("", "")
-
-    def _refer_to_node(self, obj: Any, cluster: Cluster) -> int | None:
-        nodes = cluster.nodes
-        number = self._numbers.get(id(obj), 0)
-        if number >= len(nodes) or nodes[number] is not obj:
-            found = next((place for place, node in enumerate(nodes) if node is obj), None)
-            if found is None:  # it is placed there
-                return self._leave(obj)
-            number = self._numbers[id(obj)] = found
-        self._places.append((cluster, number))
-        return self._add(obj, cluster.oid, number)
-
-    def _refer_to_record(self, obj: Any, code: int) -> int:
-        cls = type(obj)
-        if code == HEAD:
-            return self._add(obj, self._capsules.meet(obj), cls)
-        if obj._p_jar is None:
-            return self._leave(obj)
-        return self._add(obj, bytes(obj._p_oid), cls)
-
-    def _add(self, obj: Any, oid: bytes, entry: int | type) -> int:
-        known = self._known[id(obj)] = 2 * len(self._entries) + 2
-        self._entries.append(entry)
-        self._references.append(oid)
-        return known
-
-
-def _without_frame(data: bytes) -> bytes:
-    """A pickle without the length that stands before all of it: it tells a reader of streams how much to read."""
-    if data[2:3] == _FRAME and int.from_bytes(data[3:11], "little") == len(data) - 11:
-        return data[:2] + data[11:]
-    return data
-
-
-def _held_by_others(met: dict[int, Any]) -> list[int]:
-    """Ids of those objects that something else holds; the table is emptied, in the order in which they were met.
-
-    So whatever holds others, and was made for writing, has gone before they are counted.
-    """
-    kept = []
-    for key in list(met):
-        obj = met.pop(key)
-        if getrefcount(obj) > _ONLY_MET:
-            kept.append(key)
-    return kept
-
-
-def _only_met() -> int:
-    """What `getrefcount` says there of an object that nothing else holds."""
-    global _ONLY_MET
-    for count in range(10):
-        _ONLY_MET = count
-        if not _held_by_others({1: [], 2: [1]}):
-            return count
-    raise ImportError("reference counts are not what they are in CPython")
-
-
-_ONLY_MET = 0
-_ONLY_MET = _only_met()
-_OWN_DICT = 0
-
-
-class _Probe:
-    pass
-
-
-def _count_dict() -> int:
-    probe = _Probe()
-    probe.a = 1  # type: ignore[attr-defined]
-    value: Any = probe.__reduce_ex__(_PROTOCOL)
-    own = value[2]
-    return getrefcount(own)
-
-
-_OWN_DICT = _count_dict()

@@ -259,15 +259,18 @@ class Heap:
                     ended.append(obj)
         return ended
 
-    def ending(self, is_wanted: Callable[[Any], bool], changed: Collection[Cluster]) -> list[Any]:
+    def ending(
+        self, is_wanted: Callable[[Any], bool], changed: Collection[Cluster], of_capsules: Iterable[Any]
+    ) -> list[Any]:
         """Give those of the wanted objects that a commit will let go of.
 
         `changed` are all clusters that have changed: what held an object at the last commit and does not any more is
-        among them, or will be let go of itself.  As with `ended` reference counts tell; an object of which not every
-        reference is accounted for stays.  What the objects lead to is not followed: their end is yet to come.
+        among them, or will be let go of itself; or it is a capsule, and the object is one of `of_capsules`.  As with
+        `ended` reference counts tell; an object of which not every reference is accounted for stays.  What the objects
+        lead to is not followed: their end is yet to come.
         """
         stale: Counter[int] = Counter()  # references that will be gone after the commit, by id
-        pool: dict[int, Any] = {}
+        pool: dict[int, Any] = {id(node): node for node in of_capsules}
         for cluster in changed:
             held = cluster.held + self._in_runs_of(cluster)
             kept = set(map(id, chain(cluster.watch.look()[0], *cluster.watch.lists)))

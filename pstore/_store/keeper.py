@@ -98,7 +98,7 @@ class Keeper:
 
     def _persist(self, note: str | None, thorough: bool) -> bytes:
         heap, changed = self.live.heap, self._changed()
-        if changed and self._save_what_ends(changed):
+        if (changed or self.live.capsules.touched) and self._save_what_ends(changed):
             changed = self._changed()
         if self.live.top_cluster.digest is None and not self.live.top_cluster.held:
             changed.append(self.live.top_cluster)  # never stored, or stored in format 1
@@ -128,8 +128,7 @@ class Keeper:
         except BaseException:
             self.live.take_back(survey)
             raise
-        self._commit(survey, bodies, capsules, note)
-        self._settle(survey)
+        self._settle(survey, self._commit(survey, bodies, capsules, note))
         if heap.suspects > _SUSPECTS + len(heap.home) or (thorough and heap.suspects and len(heap.home) < _SUSPECTS):
             self._collect()
         return self.live.tid
@@ -143,7 +142,7 @@ class Keeper:
         """Ask for what must not end with a commit that does not have it any more; tells whether there was any."""
         if not self.mortals:
             return False
-        ending = self.live.heap.ending(self.mortals.__contains__, changed)
+        ending = self.live.heap.ending(self.mortals.__contains__, changed, self.live.capsules.may_end())
         if ending:
             self.mortals.save(ending)
         return bool(ending)
@@ -207,8 +206,8 @@ class Keeper:
         bodies: list[tuple[Cluster, bytes, int]],
         capsules: dict[Capsule, Written],
         note: str | None,
-    ) -> None:
-        """Write what is not stored just so, if there is anything."""
+    ) -> list[Any]:
+        """Write what is not stored just so, if there is anything; give the nodes that capsules have let go of."""
         records = [(cluster.oid, cluster.serial, data) for cluster, data, _ in bodies]
         for capsule, new in capsules.items():
             if new.digest != capsule.digest:
@@ -217,8 +216,7 @@ class Keeper:
         shelf = self.live.shelf
         records += shelf.records()
         if not records:
-            self.live.capsules.settle(capsules, None)
-            return
+            return self.live.capsules.settle(capsules, None)
         names = {}
         if self.live.top_cluster.serial == _ZERO and not self.live.replaces:
             names[ROOT_NAME] = self.live.top_cluster.oid
@@ -232,7 +230,7 @@ class Keeper:
             self.live.take_back(survey)
             self.failed = self._jar.doubtful or isinstance(error, ConflictError)
             raise self._not_committed(error) from error
-        self.live.capsules.settle(capsules, self.live.tid)
+        lost = self.live.capsules.settle(capsules, self.live.tid)
         shelf.stored(self.live.tid)
         for cluster, _, digest in bodies:
             cluster.serial, cluster.digest = self.live.tid, digest
@@ -240,6 +238,7 @@ class Keeper:
             if cluster.nodes and isinstance(cluster.nodes[0], Persistent):
                 self._jar.stored(cluster.nodes[0], self.live.tid)
         self._jar.refresh()
+        return lost
 
     def _not_committed(self, error: BaseException) -> BaseException:
         if isinstance(error, ConflictError):
@@ -251,12 +250,15 @@ class Keeper:
             return StoreNotWritten(self.name, text)
         return error
 
-    def _settle(self, survey: Survey) -> None:
-        """What is now, is what is stored."""
+    def _settle(self, survey: Survey, lost: list[Any]) -> None:
+        """What is now, is what is stored; `lost` are nodes that capsules have let go of."""
         del self._jar.registered[:]
         self.live.heap.all_looked_at()
         self.live.heap.incomplete = False
-        self._sweep(self._finish(survey, survey.layouts))
+        heap = self.live.heap
+        heap.suspects += len(lost)
+        lost += self._finish(survey, survey.layouts)
+        self._sweep(lost)
 
     def _finish(self, survey: Survey, clusters: Collection[Cluster]) -> list[Any]:
         """Take the clusters for stored as they were surveyed; give the nodes that may have been let go of.
