@@ -31,6 +31,7 @@ from pstore._engine.inbox import Inbox
 from pstore._engine.listening import Listener
 from pstore._engine.loop import DurableLoop
 from pstore._engine.outbox import Retry
+from pstore._engine.parking import some_ids
 from pstore._engine.queries import FrameLocals, ask, frames_of
 from pstore._engine.schedules import CatchUp, Schedule, Schedules
 from pstore._engine.tags import STATES
@@ -182,7 +183,7 @@ class Door(abc.ABC):
     def _watch(self, receipt: Receipt[Any], asked: Task[Any] | str) -> None:
         task = self._loop.tasks.get(asked) if isinstance(asked, str) else asked
         if task is None:
-            self._settle(receipt, None, UnknownTask(str(asked), tuple(self._loop.tasks)))
+            self._settle(receipt, None, UnknownTask(str(asked), some_ids(self._loop.tasks)))
         elif task.get_loop() is not self._loop:
             self._settle(receipt, None, EngineError(f"{task!r} does not belong to this engine"))
         elif not task.done():
@@ -319,7 +320,10 @@ class Door(abc.ABC):
         return self._look(self._find, state, tag or {}, since)
 
     def _find(self, state: str | None, tags: Mapping[str, Any], since: float | None) -> list[Task[Any]]:
-        return [self._loop.tasks[task_id] for task_id in self._loop.services.index.find(state, tags, since)]
+        return [
+            self._loop.tasks[task_id]
+            for task_id in self._loop.services.index.find(state, tags, since, self._loop.parking)
+        ]
 
     # -- anything else
 

@@ -23,7 +23,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Any, TypeVar, overload
 
 from pstore import errors
@@ -32,6 +32,7 @@ from pstore._engine.door import Door
 from pstore._engine.future import Future
 from pstore._engine.guards import AsyncGenHooks, on_interrupt, report_failures
 from pstore._engine.loop import DurableLoop
+from pstore._engine.parking import some_ids
 from pstore._engine.serving import Served
 from pstore._engine.stack import where
 from pstore._engine.tags import check_tags
@@ -46,11 +47,12 @@ T = TypeVar("T")
 
 # Where the loop is in `Store.parts`.
 LOOP_PART = "loop"
+_SAID = 100  # waiting tasks that an error names
 _open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 def open(  # the public name
-    uri: str | os.PathLike[str] | Any, *, clock: Clock | None = None, **options: Any
+    uri: str | os.PathLike[str] | Any, *, clock: Clock | None = None, resident: int | None = 1000, **options: Any
 ) -> Engine:
     """Start a new durable program, or continue the one that is in the store.
 
@@ -59,6 +61,8 @@ def open(  # the public name
     Args:
         uri: path of a file, ``memory:``, ``sqlite:``, ..., or an open ZODB storage.
         clock: where time comes from; the system's if None.
+        resident: so many tasks may be in memory; when there are more, some that wait, or are done, are only in the
+            store, until they are used or their time has come.  None: all are in memory.
         **options: `durability`, `allow`, `renames`, `strict_globals`: see `pstore.Store`.
 
     Raises: see `pstore.Store`.
@@ -67,7 +71,7 @@ def open(  # the public name
     with hooks.installed():
         store = Store(uri, **options)
         try:
-            return Engine(store, SystemClock() if clock is None else clock, hooks)
+            return Engine(store, SystemClock() if clock is None else clock, hooks, resident)
         except BaseException:
             store.close()
             raise
@@ -78,7 +82,7 @@ class Engine(Door):
     that it may be called from any.
     """
 
-    def __init__(self, store: Store, clock: Clock, hooks: AsyncGenHooks) -> None:
+    def __init__(self, store: Store, clock: Clock, hooks: AsyncGenHooks, resident: int | None) -> None:
         loop = store.parts.get(LOOP_PART)
         if loop is None:
             loop = store.parts[LOOP_PART] = DurableLoop()
@@ -87,7 +91,7 @@ class Engine(Door):
             raise errors.EngineError(f"{store.name}: the part {LOOP_PART!r} of the store is a {kind}, not a loop")
         self._store, self._clock, self._hooks = store, clock, hooks
         self._loop: DurableLoop = loop
-        self._loop.attach(clock, store.capsules)
+        self._loop.attach(clock, store.capsules, store.shelf, resident)
         hooks.loop, loop.live_asyncgens = loop, hooks.live
         store.watch_ends(hooks)
         self._steps = Dispatcher(loop, clock)
@@ -114,7 +118,7 @@ class Engine(Door):
     def tasks(self) -> Mapping[str, Task[Any]]:
         """Tasks by id: all that are not done, and the done ones that have a name of their own or failed."""
         self._check_open()
-        return MappingProxyType(self._loop.tasks)
+        return self._loop.tasks
 
     @property
     def clock(self) -> Clock:
@@ -183,10 +187,10 @@ class Engine(Door):
         self._check_open()
         task = self._loop.tasks.get(id)
         if task is None:
-            raise errors.UnknownTask(id, tuple(self._loop.tasks))
+            raise errors.UnknownTask(id, some_ids(self._loop.tasks))
         if not task.done():
             raise errors.EngineError(f"task {id!r} is not done: cancel it, and run the engine until it is")
-        del self._loop.tasks[id]
+        del self._loop.state.tasks[id]
         self._loop.services.task_dropped(id)
         self._loop.unreported[:] = [entry for entry in self._loop.unreported if entry is not task]
 
@@ -314,7 +318,10 @@ class Engine(Door):
     def _turn(self, until: Future[Any] | asyncio.Future[Any] | None) -> None:
         changed = self._take_news()
         # After a refused commit tasks go first: one of them may be about to let go of what was refused.
-        if self._run_batch(until) or changed or self._refused:
+        ran = self._run_batch(until)
+        if ran:
+            self._loop.parking.ran()
+        if ran or changed or self._refused or self._loop.parking.is_due:
             if until is not None and until.done():
                 until._log_traceback = False  # about to be seen by the caller; this is to be committed too
             self._commit_and_start()
@@ -335,6 +342,8 @@ class Engine(Door):
     def _run_batch(self, until: Future[Any] | asyncio.Future[Any] | None) -> bool:
         try:
             return self._loop.run_batch(until)
+        except errors.PstoreError:  # a task could not be brought back; nothing of it has run
+            raise
         except BaseException:
             self._broken = True
             raise
@@ -362,7 +371,10 @@ class Engine(Door):
         try:
             self._store.thorough = not self._loop.has_ready()  # the next thing to do may be to wait
             tid = self._store.persist(note)
-        except errors.CaptureError as error:
+        except BaseException as error:
+            self._loop.parking.not_committed()
+            if not isinstance(error, errors.CaptureError):
+                raise
             self._refused = True
             error.add_note(
                 f"Nothing was committed to {self._store.name}: the last commit is intact. Mend what the path leads "
@@ -370,6 +382,7 @@ class Engine(Door):
             )
             raise
         self._refused = False
+        self._loop.parking.after_commit()
         self._after_commit()
         return tid
 
@@ -394,7 +407,8 @@ class Engine(Door):
         return self._stop or (until is not None and until.done())
 
     def _has_work(self) -> bool:
-        return self._loop.has_ready() or bool(self._held) or not self._loop.inbox.empty()
+        loop = self._loop
+        return loop.has_ready() or bool(self._held) or not loop.inbox.empty() or loop.parking.is_due
 
     def _can_go_on(self, forever: bool) -> bool:
         return forever or self._steps.is_busy or self._next_deadline() is not None
@@ -405,12 +419,17 @@ class Engine(Door):
         return min((moment for moment in moments if moment is not None), default=None)
 
     def _waiting(self) -> list[Task[Any]]:
-        return [task for task in self._loop.tasks.values() if not task.done()]
+        loop = self._loop
+        parked = (loop.parking.find(task_id) for _, task_id in loop.parking.since("active", None))
+        return [task for task in loop.state.tasks.values() if not task.done()] + [task for task in parked if task]
 
     def _stalled(self, until: Future[Any] | asyncio.Future[Any] | None) -> list[Task[Any]]:
         waiting = self._waiting()
         if until is not None:
-            raise errors.Stalled(repr(until), tuple(f"{task.id}: {where(task)}" for task in waiting))
+            said = [f"{task.id}: {where(task)}" for task in waiting[:_SAID]]
+            if len(waiting) > _SAID:
+                said.append(f"and {len(waiting) - _SAID:,} more")
+            raise errors.Stalled(repr(until), tuple(said))
         return waiting
 
     def _check_open(self) -> None:

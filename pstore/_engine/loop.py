@@ -31,17 +31,20 @@ from types import MethodType
 from typing import Any, TypeVar
 
 from pstore._engine import debug, old_stores
+from pstore._engine.asyncgens import AsyncGenLoop
 from pstore._engine.byvalue import stay
 from pstore._engine.future import Future
+from pstore._engine.lot import Lot
 from pstore._engine.options import Options
 from pstore._engine.origin import origin
 from pstore._engine.outbox import Outbox, Retry, Step
-from pstore._engine.reporting import ReportingLoop
+from pstore._engine.parking import NoParking, Parking, Tasks
 from pstore._engine.services import Services
 from pstore._engine.state import LoopState
 from pstore._engine.task import Task
 from pstore._engine.timers import Handle, TimerHandle, Timers
 from pstore._store.capsules import Capsules
+from pstore._store.shelf import Shelf
 from pstore.clock import Clock, SystemClock, Timeline
 from pstore.errors import EngineError, NotInEngine, NotOnThisLoop, TaskExists
 
@@ -71,13 +74,14 @@ class NewsQueue(queue.SimpleQueue[Any]):
             self.wake()
 
 
-class DurableLoop(ReportingLoop):
+class DurableLoop(AsyncGenLoop):
     """An event loop that is stored with the tasks that it runs.
 
     Attributes:
         state: what is stored of it.
         outbox: steps that are asked for.
         services: what else tasks are served with: messages, letters, tags, schedules.
+        parking: which tasks are in memory.
         watcher: called with each task that ends; not stored.
         latest: the time when the last call was made, UTC seconds; time goes on from there after a restart.
         touched: tasks that may have changed since the last commit; the store's.
@@ -97,6 +101,8 @@ class DurableLoop(ReportingLoop):
     def _reset(self) -> None:
         self._ready: deque[asyncio.Handle] = deque()
         self._timers = Timers()
+        self._tasks = Tasks(self)
+        self.parking: NoParking = NoParking()
         self.outbox = Outbox(self)
         self._came_or_went = False
         self._unseen: list[weakref.ref[Task[Any]]] = []
@@ -134,9 +140,9 @@ class DurableLoop(ReportingLoop):
         return _new_loop, (), self.__getstate__()
 
     @property
-    def tasks(self) -> dict[str, Task[Any]]:
+    def tasks(self) -> Tasks:
         """By id: all tasks that are not done, and the done ones that were spawned under a name or failed."""
-        return self.state.tasks
+        return self._tasks
 
     @property
     def services(self) -> Services:
@@ -148,18 +154,29 @@ class DurableLoop(ReportingLoop):
 
     # -- running: for the engine
 
-    def attach(self, clock: Clock, capsules: Capsules | None = None) -> None:
-        """Give the loop its clock, and where its tasks are stored, after it was made or loaded."""
+    def attach(
+        self, clock: Clock, capsules: Capsules | None = None, shelf: Shelf | None = None, resident: int | None = None
+    ) -> None:
+        """Give the loop its clock, and where its tasks are stored, after it was made or loaded.
+
+        Args:
+            clock: where time comes from.
+            capsules: where tasks are stored.
+            shelf: where it is stored which are parked.
+            resident: how many may be in memory before some are parked; None: any number.
+        """
         old_stores.take_over(self)
         if capsules is not None:
             capsules.touched.update(self.touched)
             self.touched, self.id_of = capsules.touched, capsules.meet
-        tasks = list(self.tasks.values())
+        if capsules is not None and shelf is not None:
+            self.parking = Parking(self, Lot(shelf), capsules, resident)
+        tasks = list(self.state.tasks.values())
         self.latest = max((self.state.latest, *(task.since for task in tasks)))
         self._timeline = Timeline(clock, self.latest)
         self.unreported = [task for task in tasks if task.spawned and task.failed]
         self._resume(tasks)
-        self.services.attach(self.tasks)
+        self.services.attach(self.state.tasks)
         if capsules is not None:
             failed = map(capsules.find, self.state.unseen)
             self._unseen += [weakref.ref(task) for task in failed if task is not None and task._unseen]
@@ -169,12 +186,20 @@ class DurableLoop(ReportingLoop):
         ready = list(self.state.ready)
         ready += [(task.turn, task.next_call()) for task in tasks if task.turn is not None]
         self._ready.extend(handle for _, handle in sorted(ready, key=lambda entry: entry[0]))
-        owners: list[Any] = [self.state, *tasks]
-        for owner in owners:
-            for timer in owner.timers.values():
-                self._timers.restore(timer)
-            for step in owner.steps.values():
-                self.outbox.restore(step, owner)
+        self.take_up(self.state)
+        for task in tasks:
+            self.take_up(task)
+
+    def take_up(self, owner: Any) -> None:
+        """Take up the timers and steps of a task that was loaded, or of the state."""
+        for timer in owner.timers.values():
+            self._timers.restore(timer)
+        for step in owner.steps.values():
+            self.outbox.restore(step, owner)
+
+    def take_out_timers(self, tasks: list[Task[Any]]) -> None:
+        """Let go of the timers of tasks, for the time being."""
+        self._timers.take_out({timer for task in tasks for timer in task.timers.values()})
 
     def settle(self) -> None:
         """Put into the state, and into the tasks, what a commit has to keep of the calls that are ready."""
@@ -188,6 +213,7 @@ class DurableLoop(ReportingLoop):
                 task.turn = turn
                 task.touch()
         self._note_unseen()
+        self._came_or_went |= self.parking.before_commit()
         if others or self.state.ready:
             self.state.ready = others
         if self._came_or_went:
@@ -209,7 +235,7 @@ class DurableLoop(ReportingLoop):
         calls, end, is_last = 0, time.monotonic() + BATCH_SECONDS, False
         while not self.interrupted and calls < BATCH_CALLS:
             now = self.time()
-            self._ready.extend(self._timers.take_due(now))
+            self._ready.extend(self._timers.take_due(self.parking.bring_due(now)))
             if not self.has_ready():
                 break
             self.latest = now
@@ -267,7 +293,8 @@ class DurableLoop(ReportingLoop):
 
     def next_deadline(self) -> float | None:
         """Give the moment of the next timer, UTC seconds; None if there is none."""
-        return self._timers.next_deadline()
+        moments = (self._timers.next_deadline(), self.parking.next_deadline())
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def until(self, moment: float) -> float:
         """Give the real seconds until a moment of the loop's time."""
@@ -326,7 +353,7 @@ class DurableLoop(ReportingLoop):
         )
         task.keep = given is not None
         self._came_or_went = True
-        self.tasks[task_id] = task
+        state.tasks[task_id] = task
         self.services.task_started(task)
         return task
 
@@ -337,8 +364,8 @@ class DurableLoop(ReportingLoop):
         if task.spawned and task.failed:
             self.unreported.append(task)
         elif not task.keep:
-            self.tasks.pop(task.id, None)
-        self.services.task_ended(task, self.latest, kept=task.id in self.tasks)
+            self.state.tasks.pop(task.id, None)
+        self.services.task_ended(task, self.latest, kept=task.id in self.state.tasks)
         if self.watcher is not None:
             self.watcher(task)
         if task.failed and not task.spawned:
@@ -480,21 +507,6 @@ class DurableLoop(ReportingLoop):
         context, func, args = _without_context_run(func, args)
         return self.ask(func, args, context=context)
 
-    # -- asynchronous generators: for the engine, which sets these as hooks
-
-    def close_asyncgen(self, agen: Any) -> None:
-        """Close an async generator that was dropped, as asyncio does; the collector may call this in any thread."""
-        if not self._closed:
-            if self._thread == threading.get_ident():
-                self.close_asyncgen_soon(agen)
-            else:
-                self.call_soon_threadsafe(self.create_task, agen.aclose())
-
-    def close_asyncgen_soon(self, agen: Any) -> None:
-        """Close an async generator, in a task; called in the thread of the engine, and stored by its next commit."""
-        self.call_soon(self.create_task, agen.aclose(), context=contextvars.Context())
-        self.inbox.put(None)  # whoever waits already has something to do
-
     # -- being a loop
 
     def get_debug(self) -> bool:
@@ -518,27 +530,6 @@ class DurableLoop(ReportingLoop):
     def close(self) -> None:
         """Fall silent: nothing is called, logged or reported any more."""
         self._closed = True
-
-    def shutdown_asyncgens(self) -> asyncio.Future[Any]:
-        """Close the async generators that were begun and live; to be awaited.  A program's end does not do this.
-
-        Not a coroutine function: no frame of pstore's own may be part of a stored task.
-        """
-        closing = list(self.live_asyncgens)
-        if not closing:
-            nothing: Any = self.create_future()
-            nothing.set_result(None)
-            return nothing  # type: ignore[no-any-return]
-        tasks: list[Any] = [self.create_task(agen.aclose()) for agen in closing]
-        closed = asyncio.gather(*tasks, return_exceptions=True)
-        closed.add_done_callback(functools.partial(self._asyncgens_closed, closing))
-        return closed
-
-    def _asyncgens_closed(self, closing: list[Any], closed: asyncio.Future[list[Any]]) -> None:
-        for agen, outcome in zip(closing, [] if closed.cancelled() else closed.result(), strict=False):
-            if isinstance(outcome, Exception):
-                message = f"an error occurred during closing of asynchronous generator {agen!r}"
-                self.call_exception_handler({"message": message, "exception": outcome, "asyncgen": agen})
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Do nothing: there is no executor."""

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pstore._engine.inbox import Inbox
+from pstore._engine.parking import some_ids
 from pstore._engine.task import Task
 from pstore.errors import EngineError, TaskDone, UnknownTask
 
@@ -63,7 +64,7 @@ class Mail:
             inbox = root.get(to)
             if isinstance(inbox, Inbox):
                 return inbox
-            raise UnknownTask(to, tuple(loop.tasks))
+            raise UnknownTask(to, some_ids(loop.tasks))
         known = self.inboxes.get(task.id)
         if task.done() and (known is None or id is None or id not in known.known):
             raise TaskDone(task.id)

@@ -17,6 +17,7 @@ from typing import Any
 
 from pstore._engine.byvalue import copied, packed
 from pstore._engine.loop import DurableLoop
+from pstore._engine.parking import some_ids
 from pstore._engine.stack import places
 from pstore._engine.task import Task
 from pstore.errors import CaptureError, EngineError, QueryChanged, UnknownTask
@@ -69,7 +70,7 @@ def ask(loop: DurableLoop, task_id: str, name: str, args: tuple[Any, ...]) -> An
 def _task(loop: DurableLoop, task_id: str) -> Task[Any]:
     task = loop.tasks.get(task_id)
     if task is None:
-        raise UnknownTask(task_id, tuple(loop.tasks))
+        raise UnknownTask(task_id, some_ids(loop.tasks))
     return task
 
 

@@ -29,7 +29,8 @@ class LoopState:
         services: what else tasks are served with: messages, letters, tags, schedules.
         limits: what was let go, by the name of the limiter.
         store_id: no other store has it.
-        tasks: by id: all tasks that are not done, and the done ones that were spawned under a name or failed.
+        tasks: by id: all tasks that are not done, and the done ones that were spawned under a name or failed; but for
+            those that are parked.
         made: number of the last task.
         named: number in the id of the last task whose id was made up.
         asked: number of the last step.
@@ -39,6 +40,8 @@ class LoopState:
         unseen: object ids of the tasks that failed, and that nobody has asked, but for those that were spawned.
         handler: see `DurableLoop.set_exception_handler`.
         eager: whether tasks start eagerly.
+        parked: how many tasks are not among these, as they are parked.
+        shared: number of a parked task -> what it leads to and shares with others.
         latest: a moment not before which time goes on after a restart, UTC seconds; tasks have later ones.
     """
 
@@ -56,6 +59,8 @@ class LoopState:
         self.unseen: list[bytes] = []
         self.handler: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
         self.eager = False
+        self.parked = 0
+        self.shared: dict[int, tuple[Any, ...]] = {}
         self.latest = 0.0
 
     def touch(self) -> None:

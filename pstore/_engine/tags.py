@@ -14,6 +14,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pstore._engine.parking import NoParking
     from pstore._engine.task import Task
 
 __all__ = ["STATES", "Index", "check_tags", "state_of"]
@@ -50,6 +51,17 @@ class Index:
         self.since: dict[str, dict[str, float]] = {state: {} for state in STATES}
         self.tags: dict[str, dict[str, Value]] = {}
         self.tagged: dict[tuple[str, Value], dict[str, None]] = {}
+        self._mixed: dict[str, bool] = {}  # states whose moments are not in order, as tasks came back
+
+    def left(self, task: Task[Any]) -> float:
+        """A task is parked; gives the moment of its state."""
+        return self.since[state_of(task)].pop(task.id, task.since)
+
+    def came(self, task: Task[Any], moment: float) -> None:
+        """A task that was parked is resident again."""
+        state = state_of(task)
+        self.since[state][task.id] = moment
+        self._mixed[state] = True
 
     def __len__(self) -> int:
         return sum(len(moments) for moments in self.since.values())
@@ -96,25 +108,35 @@ class Index:
         if not ids:
             del self.tagged[name, value]
 
-    def find(self, state: str | None, tags: Mapping[str, Value], since: float | None) -> list[str]:
+    def find(self, state: str | None, tags: Mapping[str, Value], since: float | None, parking: NoParking) -> list[str]:
         """Give the ids of the tasks that have this state and these tags, the earliest first."""
         states = STATES if state is None else (state,)
         if not tags:
             found = [entry for each in states for entry in self._since(each, since)]
+            found += (entry for each in states for entry in parking.since(each, since))
         else:
-            found = [entry for entry in self._tagged(states, tags) if since is None or entry[0] >= since]
+            found = [entry for entry in self._tagged(states, tags, parking) if since is None or entry[0] >= since]
         return [task_id for _, task_id in sorted(found, key=lambda entry: entry[0])]
 
     def _since(self, state: str, since: float | None) -> Iterator[tuple[float, str]]:
         """Give the entries of a state, or the latest of them: from the end, the earliest of what is given first."""
+        if self._mixed.get(state):
+            moments = self.since[state].items()
+            yield from ((moment, task_id) for task_id, moment in moments if since is None or moment >= since)
+            return
         latest = reversed(self.since[state].items())
         chosen = list(latest if since is None else takewhile(lambda entry: entry[1] >= since, latest))
-        return ((moment, task_id) for task_id, moment in reversed(chosen))
+        yield from ((moment, task_id) for task_id, moment in reversed(chosen))
 
-    def _tagged(self, states: Iterable[str], tags: Mapping[str, Value]) -> Iterator[tuple[float, str]]:
+    def _tagged(
+        self, states: Iterable[str], tags: Mapping[str, Value], parking: NoParking
+    ) -> Iterator[tuple[float, str]]:
         sets = sorted((self.tagged.get(tag, {}) for tag in tags.items()), key=len)
         for task_id in sets[0]:
             if all(task_id in others for others in sets[1:]):
                 for state in states:
                     if task_id in self.since[state]:
                         yield self.since[state][task_id], task_id
+                entry = parking.entry(task_id)
+                if entry is not None and STATES[entry.state] in states:
+                    yield entry.since, task_id

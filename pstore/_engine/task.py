@@ -425,6 +425,14 @@ class Task(Future[T]):
 
     # -- storing, showing
 
+    def __capsule_empty__(self) -> None:
+        """Let go of all that the task has."""
+        for name in _SLOTS:
+            try:
+                delattr(self, name)
+            except AttributeError:
+                pass
+
     def __capsule_state__(self) -> tuple[Any, ...]:
         """The state: coroutine, waiter, callbacks, context, id, number, flags, since, and what is rarely there."""
         loop, done = self._loop, self.done()
@@ -496,6 +504,7 @@ class Task(Future[T]):
         self.steps = {step.key: step for step in steps}
         if not self.done():
             _register_task(self)  # type: ignore[arg-type]
+        loop.parking.came(self)
 
     def __getstate__(self) -> dict[str, Any]:
         # For who stores a task by itself, and for stores that were written when tasks had no records of their own.
@@ -530,6 +539,7 @@ _PARTS = (
     *("_coro", "_fut_waiter", "_callbacks", "_context", "_loop"),
     *("id", "number", "asked", "flags", "since", "timers", "steps"),
 )
+_SLOTS = [name for cls in (Task, Future) for name in cls.__slots__ if name != "__weakref__"]
 _NOBODYS = contextvars.Context()
 _activate_of = Task.__dict__["_activate"].__get__
 _SPAWNED, _KEEP, _MUST_CANCEL, _BLOCKING, _OWNS_CONTEXT = 1, 2, 4, 8, 16

@@ -104,6 +104,11 @@ class Timers:
         self._set = max(self._set, handle.order)
         heapq.heappush(self._heap, (handle.when(), handle.order, handle))
 
+    def take_out(self, handles: set[TimerHandle]) -> None:
+        """Let go of some timers, which wait for their moment elsewhere."""
+        self._heap = [entry for entry in self._heap if entry[2] not in handles]
+        heapq.heapify(self._heap)
+
     def note_cancelled(self, handle: TimerHandle) -> None:
         """A timer was cancelled while it waited."""
         self._disown(handle)

@@ -32,6 +32,7 @@ from persistent import Persistent
 from pstore._store.capsulebody import Code
 from pstore._store.capsulepickler import CapsulePickler, Written
 from pstore._store.clusters import Cluster
+from pstore._store.eviction import contents_alone, let_go_of
 from pstore._store.heap import Heap
 from pstore._store.kinds import PERSISTENT
 from pstore._store.survey import Survey
@@ -50,6 +51,9 @@ class Head(Protocol):
 
     def __capsule_load__(self) -> None:
         """Load it, if it is a ghost."""
+
+    def __capsule_empty__(self) -> None:
+        """Let go of all that it has: it becomes a ghost."""
 
     def __capsule_state__(self) -> tuple[Any, ...]:
         """The state: a tuple."""
@@ -175,6 +179,29 @@ class Capsules:
                 if head is not None:
                     with suppress(Exception):
                         head.__capsule_load__()
+
+    def contents_alone(self, head: Any) -> list[Any] | None:
+        """What only a head leads to; None if it is not as it is stored, or something else may hold a part of it."""
+        capsule = self._of.get(id(head))
+        if capsule is None or capsule.digest is None or id(head) in self.touched:
+            return None
+        return contents_alone(head, frozenset(capsule.claimed), self._heap.home)
+
+    def places_of(self, head: Any) -> list[Any]:
+        """The nodes that a head leads to, which is loaded."""
+        return self._nodes_at(self._of[id(head)].places)
+
+    def evict(self, head: Any, contents: list[Any]) -> None:
+        """Let go of what only a head leads to; it is loaded again when it is used.
+
+        Whatever else it leads to, other things have to lead to as well.
+        """
+        capsule = self._of[id(head)]
+        self._release(capsule)
+        capsule.digest, capsule.places = None, []
+        let_go_of(head, contents)
+        capsule.is_ghost = True
+        head._activate = partial(self._load, capsule)
 
     def is_loaded(self, oid: bytes) -> bool:
         """Whether a record is that of a head that is loaded."""
@@ -316,6 +343,7 @@ class Capsules:
                 lost.update(set(capsule.places).difference(result.places))
             capsule.digest, capsule.places = result.digest, result.places
         self.touched.clear()
+        self.frames()  # a second look has met them again
         return self._nodes_at(lost)
 
     def code(self, key: bytes, encoded: bytes) -> Code:

@@ -1,0 +1,111 @@
+"""`Lot`: the tasks that are parked: they are stored, and not in memory.
+
+    tasks    id -> (record, state, since, number, deadline)
+    due      deadline and number -> id
+    since    state, since and number -> id
+
+Owns: these trees, which stand beside the graph (`pstore._store.shelf`), however many parked tasks there are: what is
+asked of them costs what is found.
+
+Rule: an entry is as the task was stored; who brings a task back takes its entry out.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from pstore._store.shelf import Reference, Shelf
+
+__all__ = ["Entry", "Lot"]
+
+_MOMENT = struct.Struct(">dQ")
+_FIRST = struct.Struct(">d")
+
+
+class Entry(NamedTuple):
+    """What is known of a parked task.
+
+    Attributes:
+        record: object id of its record.
+        state: as of `tags.STATES`, its number.
+        since: when it came to where it stands, UTC seconds.
+        number: of the task.
+        deadline: when its first timer is due, UTC seconds; None: it has none.
+    """
+
+    record: bytes
+    state: int
+    since: float
+    number: int
+    deadline: float | None
+
+
+class Lot:
+    """See the module."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    def _find(self, name: str) -> Any:
+        tree = self._shelf.find(name)
+        return {} if tree is None else tree
+
+    def put(self, task_id: str, entry: Entry) -> None:
+        """Park a task."""
+        tree = self._shelf.tree
+        tree("tasks")[task_id] = (Reference(entry.record), *entry[1:])
+        tree("since")[_since_key(entry)] = task_id
+        if entry.deadline is not None:
+            tree("due")[_MOMENT.pack(entry.deadline, entry.number)] = task_id
+
+    def take(self, task_id: str) -> None:
+        """Take a task out, if it is there."""
+        entry = self.get(task_id)
+        if entry is None:
+            return
+        tree = self._shelf.tree
+        del tree("tasks")[task_id]
+        del tree("since")[_since_key(entry)]
+        if entry.deadline is not None:
+            del tree("due")[_MOMENT.pack(entry.deadline, entry.number)]
+
+    def get(self, task_id: str) -> Entry | None:
+        """What is known of a task that is parked."""
+        found = self._find("tasks").get(task_id)
+        return None if found is None else Entry(*found)
+
+    def __contains__(self, task_id: object) -> bool:
+        return task_id in self._find("tasks")
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._find("tasks").keys()
+
+    def next_deadline(self) -> float | None:
+        """When the first timer of a parked task is due, UTC seconds."""
+        tree = self._find("due")
+        return float(_MOMENT.unpack(tree.minKey())[0]) if tree else None
+
+    def due(self, now: float, most: int) -> list[str]:
+        """Ids of parked tasks whose first timer is due, in the order of their deadlines; at most so many."""
+        found: list[str] = []
+        tree = self._find("due")
+        if tree:
+            for key, task_id in tree.items():
+                if len(found) >= most or _MOMENT.unpack(key)[0] > now:
+                    break
+                found.append(task_id)
+        return found
+
+    def of_state(self, state: int, since: float | None) -> Iterator[tuple[float, str]]:
+        """The moment and id of the parked tasks of a state, since a moment; the earliest first."""
+        tree, first = self._find("since"), bytes((state,))
+        if tree:
+            start = first if since is None else first + _FIRST.pack(since)
+            for key, task_id in tree.items(start, bytes((state + 1,)), excludemax=True):
+                yield _FIRST.unpack_from(key, 1)[0], task_id
+
+
+def _since_key(entry: Entry) -> bytes:
+    return bytes((entry.state,)) + _MOMENT.pack(entry.since, entry.number)

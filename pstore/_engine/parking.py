@@ -1,0 +1,257 @@
+"""`Parking`: which tasks are in memory; `Tasks`: all of them by id.
+
+    resident   in `LoopState.tasks`: loaded with the store
+    parked     in the `Lot`: loaded when it is used, or when its first timer is due; then it is resident again
+
+Principles:
+
+1. A task is parked when more tasks than `limit` are resident, it waits or is done, and was not touched since the last
+   commit.  The commit that parks it takes it from the state to the lot; then what only it has is let go of, without
+   running any of it (I2).
+2. What others may hold a part of is not parked (`pstore._store.eviction`): nobody can see a difference.
+3. What a parked task leads to and shares with others is led to by the state (`LoopState.shared`) meanwhile.
+4. Whoever uses a parked task brings it back, whole, before anybody can look at it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from pstore._engine.lot import Entry, Lot
+from pstore._engine.tags import STATES, state_of
+from pstore._engine.task import Task
+from pstore._store.capsules import Capsules
+
+if TYPE_CHECKING:
+    from pstore._engine.loop import DurableLoop
+
+__all__ = ["NoParking", "Parking", "Tasks", "some_ids"]
+
+_AT_ONCE = 10_000  # tasks that one commit parks, or that one look at the clock brings back
+
+
+class Tasks(Mapping[str, Task[Any]]):
+    """All tasks by id, resident or parked, that are not done, or that are kept when they are done.
+
+    To ask for one does not load it; to look at it does.
+    """
+
+    def __init__(self, loop: DurableLoop) -> None:
+        self._loop = loop
+
+    def __getitem__(self, task_id: str) -> Task[Any]:
+        task = self._loop.state.tasks.get(task_id)
+        if task is None:
+            task = self._loop.parking.find(task_id)
+        if task is None:
+            raise KeyError(task_id)
+        return task
+
+    def __contains__(self, task_id: object) -> bool:
+        return task_id in self._loop.state.tasks or task_id in self._loop.parking
+
+    def __iter__(self) -> Iterator[str]:
+        yield from list(self._loop.state.tasks)
+        yield from self._loop.parking
+
+    def __len__(self) -> int:
+        return len(self._loop.state.tasks) + self._loop.state.parked
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} tasks>"
+
+
+def some_ids(tasks: Mapping[str, Any]) -> tuple[str, ...]:
+    """Some ids, for people."""
+    return tuple(islice(tasks, 20))
+
+
+class NoParking:
+    """Of a loop all whose tasks are in memory.
+
+    Attributes:
+        is_due: whether a commit would park tasks, as far as that is known without looking at them.
+    """
+
+    is_due = False
+
+    def find(self, task_id: str) -> Task[Any] | None:
+        """The parked task of an id; it is not loaded for that."""
+        return None
+
+    def entry(self, task_id: str) -> Entry | None:
+        """What is known of a parked task."""
+        return None
+
+    def __contains__(self, task_id: object) -> bool:
+        return False
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def since(self, state: str, since: float | None) -> Iterator[tuple[float, str]]:
+        """The moment and id of the parked tasks of a state; the earliest first."""
+        return iter(())
+
+    def next_deadline(self) -> float | None:
+        """When the first timer of a parked task is due, UTC seconds."""
+        return None
+
+    def bring_due(self, now: float) -> float:
+        """Bring those back whose first timer is due; gives the moment up to which all timers are there."""
+        return now
+
+    def came(self, task: Task[Any]) -> None:
+        """A task was loaded: if it was parked, it is resident now."""
+
+    def ran(self) -> None:
+        """A batch has run: others may wait now."""
+
+    def before_commit(self) -> bool:
+        """Take tasks out of the state that are to be parked; tells whether there were any."""
+        return False
+
+    def after_commit(self) -> None:
+        """What was parked is stored: let go of it."""
+
+    def not_committed(self) -> None:
+        """Nothing was stored: all stay."""
+
+
+class Parking(NoParking):
+    """See the module.
+
+    Args:
+        loop: whose tasks they are.
+        lot: the parked ones.
+        capsules: where tasks are stored.
+        limit: how many tasks may be resident before some are parked; None: any number.
+    """
+
+    def __init__(self, loop: DurableLoop, lot: Lot, capsules: Capsules, limit: int | None) -> None:
+        self._loop, self._lot, self._capsules, self._limit = loop, lot, capsules, limit
+        self._leaving: list[tuple[Task[Any], list[Any]]] = []
+        self._wait = 0
+
+    # -- looking
+
+    def find(self, task_id: str) -> Task[Any] | None:
+        """See `NoParking`."""
+        entry = self.entry(task_id)
+        if entry is None:
+            return None
+        task: Task[Any] = self._capsules.ghost(bytes(entry.record), Task)
+        return task
+
+    def entry(self, task_id: str) -> Entry | None:
+        """See `NoParking`."""
+        return self._lot.get(task_id) if self._loop.state.parked else None
+
+    def __contains__(self, task_id: object) -> bool:
+        return bool(self._loop.state.parked) and task_id in self._lot
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lot)
+
+    def since(self, state: str, since: float | None) -> Iterator[tuple[float, str]]:
+        """See `NoParking`."""
+        return self._lot.of_state(STATES.index(state), since) if self._loop.state.parked else iter(())
+
+    def next_deadline(self) -> float | None:
+        """See `NoParking`."""
+        return self._lot.next_deadline() if self._loop.state.parked else None
+
+    # -- bringing back
+
+    def bring_due(self, now: float) -> float:
+        """See `NoParking`."""
+        if not self._loop.state.parked:
+            return now
+        due = self._lot.due(now, _AT_ONCE)
+        for task_id in due:
+            task = self.find(task_id)
+            if task is not None:
+                task.__capsule_load__()
+                self.came(task)
+        left = self._lot.next_deadline() if len(due) >= _AT_ONCE else None
+        return now if left is None else min(now, left)
+
+    def came(self, task: Task[Any]) -> None:
+        """See `NoParking`."""
+        state = self._loop.state
+        if not state.parked or state.tasks.get(task.id) is task:
+            return
+        entry = self._lot.get(task.id)
+        if entry is None or self._capsules.meet(task) != entry.record:
+            return  # one that is done, and not found by its id any more
+        self._lot.take(task.id)
+        state.parked -= 1
+        state.shared.pop(task.number, None)
+        state.tasks[task.id] = task
+        self._loop.services.index.came(task, entry.since)
+        self._loop.take_up(task)
+
+    # -- parking
+
+    @property
+    def is_due(self) -> bool:  # type: ignore[override]  # of a loop that has no parking it is a constant
+        """See `NoParking`."""
+        return self._limit is not None and len(self._loop.state.tasks) > self._limit and self._wait <= 0
+
+    def ran(self) -> None:
+        """See `NoParking`."""
+        self._wait -= len(self._loop.touched)
+
+    def before_commit(self) -> bool:
+        """See `NoParking`."""
+        self._leaving = []
+        if not self.is_due or self._limit is None:
+            return False
+        tasks, touched = self._loop.state.tasks, self._loop.touched
+        most = min(len(tasks) - self._limit * 3 // 4, _AT_ONCE)
+        may = list(islice((task for task in tasks.values() if self._may_leave(task)), most))
+        chosen = [task for task in may if id(task) not in touched]
+        self._loop.take_out_timers(chosen)
+        for task in chosen:
+            self._park(task)
+        if len(may) == len(chosen) and not self._leaving:
+            self._wait = len(tasks) // 16  # tasks that run; to look at all again costs a microsecond each
+        return bool(self._leaving)
+
+    def _may_leave(self, task: Task[Any]) -> bool:
+        if not task.is_loaded() or task.steps or task.turn is not None:
+            return False
+        if task.done():
+            return not task._unseen
+        return task._fut_waiter is not None and not task._fut_waiter.done() and not task._must_cancel
+
+    def _park(self, task: Task[Any]) -> None:
+        contents = self._capsules.contents_alone(task)
+        if contents is None:
+            self._loop.take_up(task)
+            return
+        state = self._loop.state
+        shared = tuple(self._capsules.places_of(task))
+        if shared:
+            state.shared[task.number] = shared
+        deadline = min((timer.when() for timer in task.timers.values()), default=None)
+        since = self._loop.services.index.left(task)
+        record = self._capsules.meet(task)
+        self._lot.put(task.id, Entry(record, STATES.index(state_of(task)), since, task.number, deadline))
+        state.parked += 1
+        del state.tasks[task.id]
+        self._leaving.append((task, contents))
+
+    def after_commit(self) -> None:
+        """See `NoParking`."""
+        leaving, self._leaving = self._leaving, []
+        while leaving:
+            self._capsules.evict(*leaving.pop())
+
+    def not_committed(self) -> None:
+        """See `NoParking`."""
+        leaving, self._leaving = self._leaving, []
+        for task, _ in leaving:
+            self.came(task)

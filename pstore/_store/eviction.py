@@ -1,0 +1,129 @@
+"""Letting go of what a head has in memory, while it stays what it is: it is loaded again when it is used (layer 2).
+
+Owns: which objects that is, and whether nobody else has one of them.
+
+Rules:
+
+- Whatever the program, or anybody, holds by itself stays: to load the head again would make a second object of it.
+  As in `closing`, reference counts tell, every reference accounted for; what is not accounted for is not let go of.
+- Nothing runs: no ``finally``, no ``__del__``, no callback of a weak reference.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import types
+import weakref
+from collections import Counter
+from collections.abc import Container
+from contextvars import Context, ContextVar
+from enum import Enum
+from sys import getrefcount
+from typing import Any
+
+from persistent import Persistent
+
+from pstore._frames.access import abandon_one
+from pstore._store import constants
+from pstore._store.cutting import ATOMS
+
+__all__ = ["contents_alone", "let_go_of"]
+
+_SHARED = (
+    *(type, types.ModuleType, types.CodeType, types.BuiltinFunctionType, types.EllipsisType, types.NotImplementedType),
+    *(ContextVar, Enum, Persistent),
+)
+_MOST = 500  # objects: what has more takes too long to look at
+
+
+def contents_alone(head: Any, claimed: Container[int], home: Container[int]) -> list[Any] | None:
+    """What only a head leads to; None if something else may hold a part of it.
+
+    Args:
+        head: a head that is as it was stored.
+        claimed: ids of the objects that are in its capsule.
+        home: ids of the nodes of clusters.
+    """
+    found = _walk(head, claimed, home)
+    return found[0] if found is not None and _are_alone(*found) else None
+
+
+def _walk(head: Any, claimed: Container[int], home: Container[int]) -> tuple[list[Any], Counter[int]] | None:
+    """The objects, and how often they hold each other by id; None if that cannot be told."""
+    members: list[Any] = []
+    held: Counter[int] = Counter()
+    todo, seen = [head], {id(head)}
+    while todo:
+        obj = todo.pop()
+        if type(obj) is Context:
+            if any(type(value) not in ATOMS for value in obj.values()):
+                return None
+            continue  # what holds its variables is shared with copies of it
+        parts = gc.get_referents(obj)
+        held.update(map(id, parts))
+        for part in parts:
+            if id(part) not in seen and _is_member(part, claimed, home):
+                seen.add(id(part))
+                members.append(part)
+                todo.append(part)
+        if len(members) > _MOST:
+            return None
+    return members, held
+
+
+def _is_member(obj: Any, claimed: Container[int], home: Container[int]) -> bool:
+    cls = type(obj)
+    if cls in ATOMS or id(obj) in home or id(obj) in constants.known or issubclass(cls, _SHARED):
+        return False
+    if cls is types.FunctionType:
+        return id(obj) in claimed  # else it is one of a module
+    if cls is dict and "__name__" in obj and _is_of_module(obj):
+        return False
+    return not (hasattr(cls, "__pstore_capsule__") or hasattr(cls, "__pstore_fixed__"))
+
+
+def _is_of_module(obj: dict[str, Any]) -> bool:
+    """Whether a dict has the globals of a module."""
+    name = obj["__name__"]
+    return type(name) is str and getattr(sys.modules.get(name), "__dict__", None) is obj
+
+
+def _are_alone(members: list[Any], held: Counter[int]) -> bool:
+    for place in range(len(members)):
+        obj = members[place]
+        if obj is not _EMPTY and getrefcount(obj) - _OWN != held[id(obj)]:
+            return False
+        if type(obj).__weakrefoffset__ and weakref.getweakrefcount(obj):
+            return False
+    return True
+
+
+def let_go_of(head: Any, members: list[Any]) -> None:
+    """Empty a head of what `contents_alone` has given, which runs nothing."""
+    for obj in members:
+        if hasattr(type(obj), "__del__"):
+            abandon_one(obj)
+    members.clear()
+    head.__capsule_empty__()
+
+
+_EMPTY = ()
+_OWN = 0
+
+
+def _count_own() -> int:
+    """What `getrefcount` says in `_are_alone` of an object beyond what members hold."""
+    global _OWN
+    for count in range(10):
+        _OWN = count
+        if _are_alone([_Probe()], Counter()):
+            return count
+    raise ImportError("reference counts are not what they are in CPython")
+
+
+class _Probe:
+    """Something to count references to."""
+
+
+_OWN = _count_own()
