@@ -193,6 +193,7 @@ class DurableLoop(AsyncGenLoop):
     def take_up(self, owner: Any) -> None:
         """Take up the timers and steps of a task that was loaded, or of the state."""
         for timer in owner.timers.values():
+            timer.came_back(owner)
             self._timers.restore(timer)
         for step in owner.steps.values():
             self.outbox.restore(step, owner)

@@ -499,6 +499,8 @@ class Task(Future[T]):
             self.title = getattr(coro, "__qualname__", type(coro).__name__)
         for name, value in given.items():
             setattr(self, name, value)
+        for timer in timers:
+            timer.came_back(self)
         for step in steps:
             step.came_back(self)
         self.steps = {step.key: step for step in steps}

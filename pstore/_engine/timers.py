@@ -15,6 +15,7 @@ import heapq
 from typing import Any
 
 from pstore._engine import debug
+from pstore._engine.origin import origin
 from pstore._store import constants
 
 __all__ = ["Handle", "TimerHandle", "Timers"]
@@ -62,8 +63,13 @@ class TimerHandle(Handle, asyncio.TimerHandle):
     def __getstate__(self) -> Any:
         if self._source_traceback:
             return super().__getstate__() | {"order": self.order, "owner": self.owner}
-        # A context that nobody can know of, as the handle made it, is not kept if there is nothing in it.
-        context: contextvars.Context | None = self._context
+        # Of a context True stands for one that has nothing but the origin of the owner, and None for an empty one.
+        context: Any = self._context
+        if isinstance(context, contextvars.Context):  # else it was loaded, and did not come back yet
+            if not len(context):
+                context = None
+            elif len(context) == 1 and self.owner is not None and context.get(origin) == self.owner.as_asker()[0]:
+                context = True
         flags = self._cancelled * _CANCELLED + self._scheduled * _SCHEDULED
         return self._callback, self._args, self._loop, context, self._when, self.order, self.owner, flags
 
@@ -75,6 +81,14 @@ class TimerHandle(Handle, asyncio.TimerHandle):
         self._callback, self._args, self._loop, self._context, self._when, self.order, self.owner, flags = state
         self._cancelled, self._scheduled = bool(flags & _CANCELLED), bool(flags & _SCHEDULED)
         self._repr = self._source_traceback = None
+
+    def came_back(self, owner: Any) -> None:
+        """Complete what was loaded: this is whose timer it is."""
+        stored: Any = self._context
+        if stored is None or stored is True:
+            self._context = contextvars.Context()
+            if stored:
+                self._context.run(origin.set, owner.as_asker()[0])
 
 
 def _new_handle(cls: type[asyncio.Handle]) -> asyncio.Handle:

@@ -120,6 +120,7 @@ class Capsules:
         self._known_codes: dict[tuple[bytes, bytes], Code] = {}
         self._let_go_of: set[tuple[Cluster, int]] = set()
         self._pending: dict[Any, None] = {}
+        self._seen = 0
         self._kinds = heap.kinds
         self._pickler = CapsulePickler(self, heap)
 
@@ -256,21 +257,27 @@ class Capsules:
 
         `survey`, which has run, takes in what belongs to the clusters.
         """
-        self._pickler.begin()
-        try:
-            return self._write(survey)
-        finally:
-            self._pickler.end()
-            self._pending = {}
-
-    def _write(self, survey: Survey) -> dict[Capsule, Written]:
-        written: dict[Capsule, Written] = {}
-        pending = self._pending = dict.fromkeys(self._touched_heads())
-        for head in pending:
+        self._pending = dict.fromkeys(self._touched_heads())
+        for head in self._pending:
             known = self._of.get(id(head))
             if known is not None:
                 self._release(known)
-        seen = self._reclaim(survey, 0, written)
+        self._seen, written = 0, dict[Capsule, Written]()
+        self._pickler.begin()
+        return self.write_on(survey, written)
+
+    def write_on(self, survey: Survey, written: dict[Capsule, Written]) -> dict[Capsule, Written]:
+        """The same, as `survey` has gone on since: what it has taken in is in no capsule any more."""
+        try:
+            self._write(survey, written)
+        finally:
+            self._pickler.end()
+            self._pending = {}
+        return written
+
+    def _write(self, survey: Survey, written: dict[Capsule, Written]) -> None:
+        pending = self._pending
+        self._seen = self._reclaim(survey, self._seen, written)
         while pending:
             head = next(iter(pending))
             self.meet(head)
@@ -289,8 +296,7 @@ class Capsules:
                 if id(obj) not in self._heap.home and self._kinds[type(obj)].code != PERSISTENT:
                     raise PstoreBug(f"a {type(obj).__qualname__} is shared, and belongs to no cluster")
             pending[head] = None
-            seen = self._reclaim(survey, seen, written)
-        return written
+            self._seen = self._reclaim(survey, self._seen, written)
 
     def refusal(self) -> UnsupportedValue | None:
         """What to raise for what one of the touched capsules leads to and cannot be stored, with the path to it."""

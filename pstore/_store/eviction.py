@@ -72,15 +72,36 @@ def _walk(head: Any, claimed: Container[int], home: Container[int]) -> tuple[lis
     return members, held
 
 
+class _Verdicts(dict[type, int]):
+    """Class -> what its instances are, as far as the class tells."""
+
+    def __missing__(self, cls: type) -> int:
+        if (
+            cls in ATOMS
+            or issubclass(cls, _SHARED)
+            or hasattr(cls, "__pstore_capsule__")
+            or hasattr(cls, "__pstore_fixed__")
+        ):
+            found = _NO
+        elif cls is types.FunctionType:
+            found = _FUNCTION
+        else:
+            found = _DICT if cls is dict else _YES
+        self[cls] = found
+        return found
+
+
+_NO, _YES, _FUNCTION, _DICT = range(4)
+_verdicts = _Verdicts()
+
+
 def _is_member(obj: Any, claimed: Container[int], home: Container[int]) -> bool:
-    cls = type(obj)
-    if cls in ATOMS or id(obj) in home or id(obj) in constants.known or issubclass(cls, _SHARED):
+    verdict = _verdicts[type(obj)]
+    if verdict == _NO or id(obj) in home or id(obj) in constants.known:
         return False
-    if cls is types.FunctionType:
+    if verdict == _FUNCTION:
         return id(obj) in claimed  # else it is one of a module
-    if cls is dict and "__name__" in obj and _is_of_module(obj):
-        return False
-    return not (hasattr(cls, "__pstore_capsule__") or hasattr(cls, "__pstore_fixed__"))
+    return verdict == _YES or "__name__" not in obj or not _is_of_module(obj)
 
 
 def _is_of_module(obj: dict[str, Any]) -> bool:

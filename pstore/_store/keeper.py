@@ -117,7 +117,7 @@ class Keeper:
             if bodies and heap.shrunk:
                 # a node that has gone still stands in these records, and may lead to what is written away now
                 survey.run([cluster for cluster in heap.shrunk if cluster not in survey.layouts])
-                capsules = self.live.capsules.write(survey)
+                capsules = self.live.capsules.write_on(survey, capsules)
                 bodies = self._bodies(survey, written, set(heap.shrunk))
         except (ModuleStateError, ModuleStateWarning):
             self.live.take_back(survey)
