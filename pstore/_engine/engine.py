@@ -226,6 +226,7 @@ class Engine(Door):
         self._check_not_hosted("engine.run()")
         self._stop = False
         with self._running():
+            self._loop.parking.until = until
             if not self._refused:
                 self._commit_and_start()
             while self._refused or not self._is_over(until):
@@ -474,6 +475,7 @@ class Engine(Door):
             try:
                 yield
             finally:
+                self._loop.parking.until = None
                 self._loop.set_running(False)
                 self._runner = before
                 asyncio._set_running_loop(host)

@@ -181,6 +181,10 @@ class DurableLoop(AsyncGenLoop):
             failed = map(capsules.find, self.state.unseen)
             self._unseen += [weakref.ref(task) for task in failed if task is not None and task._unseen]
 
+    def look_at(self, capsules: Capsules, shelf: Shelf) -> None:
+        """Find parked tasks, in a loop that is not to run."""
+        self.parking = Parking(self, Lot(shelf), capsules, None)
+
     def _resume(self, tasks: list[Task[Any]]) -> None:
         """Take up the calls, timers and steps that were stored."""
         ready = list(self.state.ready)

@@ -73,9 +73,11 @@ class NoParking:
 
     Attributes:
         is_due: whether a commit would park tasks, as far as that is known without looking at them.
+        until: the task or future that the engine runs for, if it does: it stays.
     """
 
     is_due = False
+    until: Any = None
 
     def find(self, task_id: str) -> Task[Any] | None:
         """The parked task of an id; it is not loaded for that."""
@@ -134,6 +136,7 @@ class Parking(NoParking):
         self._loop, self._lot, self._capsules, self._limit = loop, lot, capsules, limit
         self._leaving: list[tuple[Task[Any], list[Any]]] = []
         self._wait = 0
+        self._before: int | None = None
 
     # -- looking
 
@@ -203,6 +206,7 @@ class Parking(NoParking):
     def ran(self) -> None:
         """See `NoParking`."""
         self._wait -= len(self._loop.touched)
+        self._before = None
 
     def before_commit(self) -> bool:
         """See `NoParking`."""
@@ -216,12 +220,15 @@ class Parking(NoParking):
         self._loop.take_out_timers(chosen)
         for task in chosen:
             self._park(task)
-        if len(may) == len(chosen) and not self._leaving:
-            self._wait = len(tasks) // 16  # tasks that run; to look at all again costs a microsecond each
+        futile = len(may) == len(chosen) and not self._leaving
+        back = self._before is not None and len(tasks) + len(self._leaving) >= self._before  # who left has come back
+        self._before = len(tasks) + len(self._leaving)
+        if futile or back:
+            self._wait = max(1, len(tasks) // 16)  # tasks that run; to look at all again costs a microsecond each
         return bool(self._leaving)
 
     def _may_leave(self, task: Task[Any]) -> bool:
-        if not task.is_loaded() or task.steps or task.turn is not None:
+        if task is self.until or not task.is_loaded() or task.steps or task.turn is not None:
             return False
         if task.done():
             return not task._unseen
@@ -233,7 +240,7 @@ class Parking(NoParking):
             self._loop.take_up(task)
             return
         state = self._loop.state
-        shared = tuple(self._capsules.places_of(task))
+        shared = self._capsules.places_of(task)
         if shared:
             state.shared[task.number] = shared
         deadline = min((timer.when() for timer in task.timers.values()), default=None)

@@ -60,7 +60,7 @@ class LoopState:
         self.handler: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
         self.eager = False
         self.parked = 0
-        self.shared: dict[int, tuple[Any, ...]] = {}
+        self.shared: dict[int, list[Any]] = {}
         self.latest = 0.0
 
     def touch(self) -> None:

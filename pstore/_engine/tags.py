@@ -53,6 +53,10 @@ class Index:
         self.tagged: dict[tuple[str, Value], dict[str, None]] = {}
         self._mixed: dict[str, bool] = {}  # states whose moments are not in order, as tasks came back
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__()  # type: ignore[misc]  # what an older store does not have
+        self.__dict__.update(state)
+
     def left(self, task: Task[Any]) -> float:
         """A task is parked; gives the moment of its state."""
         return self.since[state_of(task)].pop(task.id, task.since)

@@ -148,7 +148,8 @@ def coroutine_await(coroutine: types.CoroutineType[Any, Any, Any]) -> Any:
     return coroutine.__await__()
 
 
-_ASEND, _ATHROW, _ANEXT, _WRAPPER = _types()
+DRIVERS = _ASEND, _ATHROW, _ANEXT, _WRAPPER = _types()
+"""Types of what drives a frame that is another object."""
 
 REDUCERS = {
     _ASEND: _reduce_asend,

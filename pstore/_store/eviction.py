@@ -25,6 +25,7 @@ from typing import Any
 from persistent import Persistent
 
 from pstore._frames.access import abandon_one
+from pstore._frames.awaitables import DRIVERS
 from pstore._store import constants
 from pstore._store.cutting import ATOMS
 
@@ -67,8 +68,8 @@ def _walk(head: Any, claimed: Container[int], home: Container[int]) -> tuple[lis
                 seen.add(id(part))
                 members.append(part)
                 todo.append(part)
-        if len(members) > _MOST:
-            return None
+        if len(members) > _MOST or type(obj) in DRIVERS:
+            return None  # what drives another frame cannot be made again without it
     return members, held
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from pstore._engine.engine import LOOP_PART, Engine
 from pstore._engine.loop import DurableLoop
 from pstore._engine.outbox import Step
+from pstore._engine.parking import some_ids
 from pstore._engine.stack import awaited, innermost, places, where
 from pstore._engine.task import Task
 from pstore._store.store import Store
@@ -82,13 +83,14 @@ def load(store: Store) -> None:
     """Load the tasks of a program, if there is one, which otherwise are loaded when they are first looked at."""
     loop = store.parts.get(LOOP_PART)
     if isinstance(loop, DurableLoop):
+        loop.look_at(store.capsules, store.shelf)
         for task in loop.tasks.values():
             task.done()
 
 
 def tasks(source: Store | Engine) -> list[TaskInfo]:
     """List the tasks of a program, in the order in which they were started."""
-    return [_describe(task) for task in _loop(source).tasks.values()]
+    return [_describe(task) for task in sorted(_loop(source).tasks.values(), key=lambda task: task.number)]
 
 
 def stack(source: Store | Engine, task_id: str) -> list[FrameInfo]:
@@ -132,13 +134,15 @@ def _loop(source: Store | Engine) -> DurableLoop:
     loop = store.parts.get(LOOP_PART)
     if not isinstance(loop, DurableLoop):
         raise EngineError(f"{store.name}: no program was ever run in this store; pstore.open() starts one")
+    if not isinstance(source, Engine):
+        loop.look_at(store.capsules, store.shelf)
     return loop
 
 
 def _task(source: Store | Engine, task_id: str) -> Task[Any]:
     known = _loop(source).tasks
     if task_id not in known:
-        raise UnknownTask(task_id, tuple(known))
+        raise UnknownTask(task_id, some_ids(known))
     return known[task_id]
 
 
