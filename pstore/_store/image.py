@@ -6,8 +6,8 @@ of some pages of memory.  In a part that is not as it was, it is compared page b
 which groups are there.  That a page is as it was says that they are, too; that it is not says nothing (reference counts
 stand there, and other objects): they have to be asked.  When they have not changed, a new copy is taken.
 
-Rule: a copy is taken only of what is known to be as it was settled.  What a group was before is never taken for what it
-was settled as: a group that is settled is asked until there is a new copy of all its pages.
+Rule: a group is asked, whatever the copy says, until it is known that the copy is of what it was settled as: when all
+its pages were copied, it was asked, and had not changed, or was settled later as what it was then.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ _PART = 8  # pages
 
 Group = TypeVar("Group")
 _Pages = dict[int, "_Page[Group]"]
+_Span = tuple[int, int, list[Group]]
+_NONE: frozenset[Any] = frozenset()
 
 
 class _Page(Generic[Group]):
@@ -52,7 +54,7 @@ class Image(Generic[Group]):
             were.
     """
 
-    __slots__ = ("_apart", "_differing", "_images", "_pages", "_ranges", "_settled")
+    __slots__ = ("_apart", "_asked", "_differing", "_images", "_left", "_moved", "_pages", "_ranges")
 
     def __init__(self, inside: _Pages[Group], apart: _Pages[Group]) -> None:
         first, second = _in_parts(inside), _in_parts(apart)
@@ -60,50 +62,70 @@ class Image(Generic[Group]):
         self._apart = len(first)
         self._ranges = [memory[part[0].start : part[-1].end] for part in parts]
         self._pages = [[_within(part, page) for page in part] for part in parts]
-        self._images = [part.tobytes() for part in self._ranges]
-        self._differing: dict[int, set[Group]] = {}
-        self._settled: dict[Group, None] = {}
+        self._images = [bytearray(part) for part in self._ranges]
+        self._differing: dict[int, list[_Span[Group]]] = {}
+        self._moved: frozenset[Group] = _NONE
+        self._left: set[Group] = set()
+        self._asked: dict[Group, None] = {}
 
     def holds(self) -> bool:
         """Whether all is as it was."""
         # in order: what follows a change is not read
-        return not self._settled and all(map(bytes.startswith, self._images, self._ranges))
+        return not self._asked and all(map(bytearray.startswith, self._images, self._ranges))
 
     def doubtful(self) -> dict[Group, None]:
         """The groups that have to be asked; tell `take` what they said."""
         self._differing.clear()
         apart = self._apart
-        same = map(bytes.startswith, self._images[:apart], self._ranges)
+        same = map(bytearray.startswith, self._images[:apart], self._ranges)
         for at in compress(range(apart), map(not_, same)):
-            self._compare(at, frozenset())
-        moved = set().union(*self._differing.values())
-        for at in range(apart, len(self._images)):
-            self._compare(at, moved)
-        return dict.fromkeys(chain(self._settled, *self._differing.values()))
+            self._compare(at, _NONE)
+        self._moved = _NONE
+        if apart < len(self._images):
+            self._moved = frozenset(self._in_differing())
+            for at in range(apart, len(self._images)):
+                self._compare(at, self._moved)
+        return dict.fromkeys(chain(self._asked, self._in_differing()))
 
     def _compare(self, at: int, moved: Set[Group]) -> None:
         """Compare a part page by page, but for what can have moved."""
         same, part = self._images[at].startswith, self._ranges[at]
-        differing: set[Group] = set()
-        for start, end, groups in self._pages[at]:
-            if not moved.isdisjoint(groups) or not same(part[start:end], start):
-                differing.update(groups)
+        differing = [
+            (start, end, groups)
+            for start, end, groups in self._pages[at]
+            if not moved.isdisjoint(groups) or not same(part[start:end], start)
+        ]
         if differing:
             self._differing[at] = differing
 
+    def _in_differing(self) -> Iterable[Group]:
+        spans = chain.from_iterable(self._differing.values())
+        return chain.from_iterable(groups for _, _, groups in spans)
+
     def take(self, changed: Collection[Group]) -> None:
-        """Take anew what was doubtful, but for the parts where these groups have changed."""
-        left = set(changed)
-        for at, groups in self._differing.items():
-            if left.isdisjoint(groups):
-                self._images[at] = self._ranges[at].tobytes()
-            else:
-                left |= groups
-        self._settled = {group: None for group in self._settled if group in left}
+        """Take anew what was doubtful.  These groups have changed: they are asked until they are settled as they are.
+
+        What of them may have moved is left as it was: it cannot be read.
+        """
+        left = set(self._moved.intersection(changed))
+        for at, spans in self._differing.items():
+            image, part = self._images[at], self._ranges[at]
+            for start, end, groups in spans:
+                if left.isdisjoint(groups):
+                    image[start:end] = part[start:end]
+                else:
+                    left.update(groups)
+        self._left = left
+        self._asked = dict.fromkeys(chain(changed, (group for group in self._asked if group in left)))
+
+    def confirm(self, group: Group) -> None:
+        """A group that has changed was settled as it was when `take` was told."""
+        if group not in self._left:
+            self._asked.pop(group, None)
 
     def forget(self, groups: Iterable[Group]) -> None:
-        """These groups were settled."""
-        self._settled.update(dict.fromkeys(groups))
+        """These groups were settled as they are now."""
+        self._asked.update(dict.fromkeys(groups))
 
 
 def image_of(groups: Mapping[Group, Collection[Any]]) -> Image[Group] | None:
