@@ -255,13 +255,14 @@ class Page:
     Attributes:
         clusters: the clusters.
         room: how many objects may still join.
+        image: of the memory that the objects are in, if there is one.
 
     Where the objects are instances without ``__dict__``, and few, there is a faster look before, at an `Image` of the
     memory that they are in.  The clusters that are in what has changed there are asked; if there is no image, all are
     asked at once, and then each.
     """
 
-    __slots__ = ("_image", "_keyed", "_quiet", "_raw", "_spans", "_watched", "clusters", "room")
+    __slots__ = ("_keyed", "_quiet", "_raw", "_spans", "_watched", "clusters", "image", "room")
 
     def __init__(self) -> None:
         self.clusters: list[Cluster] = []
@@ -274,7 +275,7 @@ class Page:
         self._keyed: list[Any] = []
         self._spans: dict[Cluster, tuple[tuple[int, int], set[Kind]]] = {}
         self._raw: bytes | None = None
-        self._image: Image[Cluster] | None = None
+        self.image: Image[Cluster] | None = None
         self._quiet = 0
         for cluster in self.clusters:
             watch, first = cluster.watch, len(self._watched)
@@ -288,14 +289,14 @@ class Page:
             self.rebuild()
             return
         self._raw = None
-        if self._image is not None:
-            self._image.forget(clusters)
+        if self.image is not None:
+            self.image.forget(clusters)
 
     def settled_as_seen(self, cluster: Cluster) -> None:
         """One of them was settled as it was when `changed` was last asked, and watches what it watched."""
         self._raw = None
-        if self._image is not None:
-            self._image.confirm(cluster)
+        if self.image is not None:
+            self.image.confirm(cluster)
 
     def _watches_same(self, cluster: Cluster) -> bool:
         span, classes = self._spans.get(cluster, ((0, 0), None))
@@ -304,29 +305,35 @@ class Page:
         return same and _has(watch.watched, span, self._watched)
 
     def changed(self, with_image: bool, exchanged: dict[Cluster, list[Any]] | None) -> Iterable[Cluster]:
-        """Those that have changed; `with_image`: an image may be taken; `exchanged`: see `Cluster.changed`."""
-        image = self._image
+        """Those that have changed; to be asked unless the image holds.
+
+        Args:
+            with_image: an image may be taken.
+            exchanged: see `Cluster.changed`.
+        """
+        image = self.image
         if image is None:
             if self._look():
                 return [cluster for cluster in self.clusters if cluster.changed(exchanged)]
             self._quiet += 1
             if with_image and self._quiet == _QUIET:
-                self._image = self._take_image()
-            return ()
-        if image.holds():
+                self.image = self._take_image()
             return ()
         doubtful = image.doubtful()
         if len(doubtful) == len(self.clusters) and not self._look():
             doubtful.clear()
         changed = [cluster for cluster in doubtful if cluster.changed(exchanged)]
         image.take(changed)
+        if image.noisy:
+            self.image = self._take_image(image.noisy) or image
+            image.noisy = frozenset()
         return changed
 
-    def _take_image(self) -> Image[Cluster] | None:
+    def _take_image(self, noisy: frozenset[int] = frozenset()) -> Image[Cluster] | None:
         plain = {kind.cls for cluster in self.clusters for kind in cluster.watch.classes}
         if self._keyed or not plain.issuperset(map(type, self._watched)):
             return None
-        return image_of({cluster: cluster.watch.watched for cluster in self.clusters})
+        return image_of({cluster: cluster.watch.watched for cluster in self.clusters}, noisy)
 
     def _look(self) -> bool:
         """Whether one of them has changed."""

@@ -104,8 +104,9 @@ class Heap:
         exchanged = self.exchanged = {}
         found = [cluster for cluster in self._singles if cluster.watch.opaque or cluster.changed()]
         for page in self._pages:
-            # that is of use only if it is all that has changed
-            found += page.changed(with_image, exchanged if len(exchanged) == len(found) else None)
+            if page.image is None or not page.image.holds():
+                # what is exchanged is of use only if it is all that has changed
+                found += page.changed(with_image, exchanged if len(exchanged) == len(found) else None)
         self._counted = {kind: kind.inline.count() for kind in self.shared if kind.inline is not None}
         grown = {kind for kind, count in self._counted.items() if count != self.shared[kind]}
         if grown:

@@ -1,10 +1,11 @@
 """Images of the memory that instances are in (layer 2).
 
 Owns: :class:`Image`, which tells of some groups of instances without ``__dict__`` that nothing of them has changed, at
-3 ns an object: their memory is compared with a copy of it, in place, by ``bytes.startswith``.  It is compared in parts
-of some pages of memory.  In a part that is not as it was, it is compared page by page, and of each page it is known
-which groups are there.  That a page is as it was says that they are, too; that it is not says nothing (reference counts
-stand there, and other objects): they have to be asked.  When they have not changed, a new copy is taken.
+3 ns an object: their memory is compared with a copy of it, in place, by ``bytearray.startswith``.  It is compared in
+parts of some pages of memory.  In a part that is not as it was, it is compared page by page, and of each page it is
+known which groups are there.  That a page is as it was says that they are, too; that it is not says nothing (reference
+counts stand there, and other objects): they have to be asked.  A new copy is taken then.  Where it is always something
+else in a page that changes, only the places in it where instances and values are come into the next image.
 
 Rule: a group is asked, whatever the copy says, until it is known that the copy is of what it was settled as: when all
 its pages were copied, it was asked, and had not changed, or was settled later as what it was then.
@@ -24,6 +25,8 @@ __all__ = ["Image", "image_of"]
 
 _PAGE = 4096  # what is there of a page is all there: what stands between two objects in it can be read
 _PART = 8  # pages
+_GAP = 32  # bytes between two objects, where there is nothing else
+_ALARMS = 8
 
 Group = TypeVar("Group")
 _Pages = dict[int, "_Page[Group]"]
@@ -34,15 +37,32 @@ _NONE: frozenset[Any] = frozenset()
 class _Page(Generic[Group]):
     """What is in a page of memory: from where to where there are objects, and the groups of these."""
 
-    __slots__ = ("end", "groups", "start")
+    __slots__ = ("end", "groups", "places", "start")
 
-    def __init__(self, start: int, end: int) -> None:
+    def __init__(self, start: int, end: int, *, narrow: bool = False) -> None:
         self.start, self.end = start, end
         self.groups: dict[Group, None] = {}
+        self.places: list[tuple[int, int, Iterable[Group]]] | None = [] if narrow else None
 
     def add(self, start: int, end: int, groups: Iterable[Group]) -> None:
         self.start, self.end = min(start, self.start), max(end, self.end)
         self.groups.update(dict.fromkeys(groups))
+        if self.places is not None:
+            self.places.append((start, end, groups))
+
+    def join(self, other: _Page[Group]) -> None:
+        """What is in another page is in this one, too."""
+        for start, end, groups in other.places or ((other.start, other.end, other.groups),):
+            self.add(start, end, groups)
+
+    def without_gaps(self) -> list[_Page[Group]]:
+        """The places that something is in, by themselves."""
+        found: list[_Page[Group]] = []
+        for start, end, groups in sorted(self.places or (), key=lambda place: place[:2]):
+            if not found or start > found[-1].end + _GAP:
+                found.append(_Page(start, end))
+            found[-1].add(start, end, groups)
+        return found
 
 
 class Image(Generic[Group]):
@@ -52,13 +72,34 @@ class Image(Generic[Group]):
         inside: the pages that objects are in, by address.
         apart: the pages that nothing but values of objects is in: they can be read only while those objects are as they
             were.
+        narrow: addresses of the pages of which only the places of objects and values are compared.
+
+    Attributes:
+        noisy: what to take another image with as `narrow`, if there should be one.
     """
 
-    __slots__ = ("_apart", "_asked", "_differing", "_images", "_left", "_moved", "_pages", "_ranges")
+    __slots__ = (
+        "_alarm",
+        "_alarms",
+        "_apart",
+        "_asked",
+        "_differing",
+        "_images",
+        "_left",
+        "_moved",
+        "_narrow",
+        "_pages",
+        "_ranges",
+        "_starts",
+        "noisy",
+    )
 
-    def __init__(self, inside: _Pages[Group], apart: _Pages[Group]) -> None:
+    def __init__(self, inside: _Pages[Group], apart: _Pages[Group], narrow: frozenset[int]) -> None:
         first, second = _in_parts(inside), _in_parts(apart)
         parts = first + second
+        self._narrow, self.noisy = narrow, frozenset[int]()
+        self._alarm, self._alarms = 0, 0
+        self._starts = [part[0].start for part in parts]
         self._apart = len(first)
         self._ranges = [memory[part[0].start : part[-1].end] for part in parts]
         self._pages = [[_within(part, page) for page in part] for part in parts]
@@ -93,7 +134,7 @@ class Image(Generic[Group]):
         differing = [
             (start, end, groups)
             for start, end, groups in self._pages[at]
-            if not moved.isdisjoint(groups) or not same(part[start:end], start)
+            if (moved and not moved.isdisjoint(groups)) or not same(part[start:end], start)
         ]
         if differing:
             self._differing[at] = differing
@@ -107,6 +148,8 @@ class Image(Generic[Group]):
 
         What of them may have moved is left as it was: it cannot be read.
         """
+        if not changed and not self._asked:
+            self._note_alarm()
         left = set(self._moved.intersection(changed))
         for at, spans in self._differing.items():
             image, part = self._images[at], self._ranges[at]
@@ -118,6 +161,21 @@ class Image(Generic[Group]):
         self._left = left
         self._asked = dict.fromkeys(chain(changed, (group for group in self._asked if group in left)))
 
+    def _note_alarm(self) -> None:
+        """Something differs, and nothing has changed: if it is always the same page, something else is in it."""
+        parts = list(self._differing)
+        if self._moved:  # what is apart was not compared
+            parts = [at for at in parts if at < self._apart]
+        if len(parts) != 1 or len(self._differing[parts[0]]) != 1:
+            return
+        page = (self._starts[parts[0]] + self._differing[parts[0]][0][0]) & -_PAGE
+        if page in self._narrow:
+            return
+        self._alarms = self._alarms + 1 if page == self._alarm else 1
+        self._alarm = page
+        if self._alarms == _ALARMS:
+            self.noisy = self._narrow = self._narrow | {page}
+
     def confirm(self, group: Group) -> None:
         """A group that has changed was settled as it was when `take` was told."""
         if group not in self._left:
@@ -128,30 +186,29 @@ class Image(Generic[Group]):
         self._asked.update(dict.fromkeys(groups))
 
 
-def image_of(groups: Mapping[Group, Collection[Any]]) -> Image[Group] | None:
-    """The image of some groups of instances of plain classes; None: there is none."""
+def image_of(groups: Mapping[Group, Collection[Any]], narrow: frozenset[int] = _NONE) -> Image[Group] | None:
+    """The image of some groups of instances of plain classes; None: there is none.  `narrow`: see `Image`."""
     inside: _Pages[Group] = {}
     apart: _Pages[Group] = {}
     for group, objects in groups.items():
         places = places_of(objects)
         if places is None:
             return None
-        _enter(places[0], group, inside)
-        _enter(places[1], group, apart)
+        _enter(places[0], group, inside, narrow)
+        _enter(places[1], group, apart, narrow)
     for address in apart.keys() & inside.keys():
-        page = apart.pop(address)
-        inside[address].add(page.start, page.end, page.groups)
-    return Image(inside, apart) if inside else None
+        inside[address].join(apart.pop(address))
+    return Image(inside, apart, narrow) if inside else None
 
 
-def _enter(places: Iterable[Place], group: Group, pages: _Pages[Group]) -> None:
+def _enter(places: Iterable[Place], group: Group, pages: _Pages[Group], narrow: Set[int]) -> None:
     """Note in which pages the objects of a group are."""
     for start, end in places:
         for address in range(start & -_PAGE, end, _PAGE):
             first, last = max(start, address), min(end, address + _PAGE)
             page = pages.get(address)
             if page is None:
-                page = pages[address] = _Page(first, last)
+                page = pages[address] = _Page(first, last, narrow=address in narrow)
             page.add(first, last, (group,))
 
 
@@ -160,6 +217,9 @@ def _in_parts(pages: _Pages[Group]) -> list[list[_Page[Group]]]:
     parts: list[list[_Page[Group]]] = []
     last = 0
     for address, page in sorted(pages.items()):
+        if page.places is not None:
+            parts += ([place] for place in page.without_gaps())
+            continue
         if parts and address == last + _PAGE and len(parts[-1]) < _PART:
             parts[-1].append(page)
         else:

@@ -49,9 +49,10 @@ class Row:
         width = len(self.names)
         values = held.copy()
         del values[width :: width + 1]  # the class
-        if self._straight:
-            return values
-        return [values[start + place] for start in range(0, len(values), width) for place in self._order]
+        if not self._straight:
+            for at, place in enumerate(self._order):
+                values[at::width] = held[place :: width + 1]
+        return values
 
     def only_atoms(self, nodes: list[Any], before: list[Any], now: list[Any]) -> bool:
         """Whether nothing but atoms has taken the place of atoms in what such instances, these nodes, refer to.
