@@ -137,6 +137,15 @@ def short(monkeypatch) -> list[int]:
     return seen
 
 
+@pytest.fixture(autouse=True)
+def collector_off() -> Iterator[None]:
+    """It writes into objects; without it, most pages of memory are told by their image alone."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
 @pytest.fixture(params=["Thing", "Later"])
 def cls(request, classes) -> Any:
     return globals()[request.param]
@@ -288,7 +297,7 @@ def more(one: Any) -> None:
 
 CHANGES: dict[str, Callable[[Any, list[Any]], Any]] = {
     "a list": lambda one, things: setattr(one, "note", [1]),
-    "a list that is elsewhere": lambda one, things: setattr(one, "note", things[0].note),
+    "a list that is elsewhere": lambda one, things: setattr(one, "note", things[150].note),
     "a tuple": lambda one, things: setattr(one, "note", (1, 2)),
     "an empty tuple": lambda one, things: setattr(one, "note", ()),
     "another instance": lambda one, things: setattr(one, "note", things[3]),
@@ -326,7 +335,7 @@ CHANGES: dict[str, Callable[[Any, list[Any]], Any]] = {
 @pytest.mark.parametrize("quiet", [0, 3])
 def test_other_changes_take_the_long_way(store, tmp_path, short, change, quiet):
     things = store.root["things"]
-    things[0].note = store.root["shared"]
+    things[150].note = store.root["shared"]
     store.persist()
     exchange(things, 7, "before")
     store.persist()
@@ -334,7 +343,7 @@ def test_other_changes_take_the_long_way(store, tmp_path, short, change, quiet):
         store.persist()
     exchange(things, 60, "elsewhere")
     store.persist()
-    assert short == [1]
+    assert short == [1, 1]
     del short[:]
     change(things[7], things)
     check_stored(store, tmp_path)
@@ -344,7 +353,7 @@ def test_other_changes_take_the_long_way(store, tmp_path, short, change, quiet):
     check_stored(store, tmp_path)
     exchange(things, 9, "beside it")
     check_stored(store, tmp_path)
-    exchange(things, 150, "far away")
+    exchange(things, 110, "far away")
     check_stored(store, tmp_path)
     if hasattr(things[7], "name"):
         change(things[7], things)
@@ -355,7 +364,7 @@ def test_other_changes_take_the_long_way(store, tmp_path, short, change, quiet):
 @pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
 def test_other_changes_taken_back_by_an_atom(store, tmp_path, change):
     things = store.root["things"]
-    things[0].note = store.root["shared"]
+    things[150].note = store.root["shared"]
     store.persist()
     change(things[7], things)
     store.persist()
@@ -687,7 +696,7 @@ def test_changes_at_random(tmp_path, cls, short, seed):
     gc.collect()
     with Store(tmp_path / "a.fs") as store:
         things = store.root["things"] = [cls(number) for number in range(COUNT)]
-        things[0].note = store.root["shared"] = [1]
+        things[150].note = store.root["shared"] = [1]
         for _ in range(chance.choice((1, 4))):
             store.persist()
         others = list(CHANGES.values())
@@ -715,25 +724,20 @@ def test_changes_at_random(tmp_path, cls, short, seed):
 
 def test_the_image_is_confirmed_where_a_row_was_settled(tmp_path, monkeypatch):
     """Or every commit would ask what the one before has written."""
-    gc.collect()
-    gc.disable()
-    try:
-        confirmed: list[Any] = []
-        confirm = Image.confirm
+    confirmed: list[Any] = []
+    confirm = Image.confirm
 
-        def confirming(image: Any, group: Any) -> None:
-            confirm(image, group)
-            confirmed.append(group not in image._asked)
+    def confirming(image: Any, group: Any) -> None:
+        confirm(image, group)
+        confirmed.append(group not in image._asked)
 
-        monkeypatch.setattr(Image, "confirm", confirming)
-        with Store(tmp_path / "a.fs") as store:
-            things = store.root["things"] = [Thing(number) for number in range(2000)]
-            for _ in range(4):
-                store.persist()
-            for place in range(0, 2000, 97):
-                exchange(things, place, place)
-                store.persist()
-        assert len(confirmed) == 21
-        assert sum(confirmed) > 15  # before 3.13, what is in a page with other things may have moved
-    finally:
-        gc.enable()
+    monkeypatch.setattr(Image, "confirm", confirming)
+    with Store(tmp_path / "a.fs") as store:
+        things = store.root["things"] = [Thing(number) for number in range(2000)]
+        for _ in range(4):
+            store.persist()
+        for place in range(0, 2000, 97):
+            exchange(things, place, place)
+            store.persist()
+    assert len(confirmed) == 21
+    assert sum(confirmed) > 15  # before 3.13, what is in a page with other things may have moved
