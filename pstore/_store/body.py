@@ -56,11 +56,12 @@ from pstore._frames import reducer_of
 from pstore._store.ephemeral import remade
 from pstore._store.kinds import PERSISTENT, Kinds
 from pstore._store.layout import Group, Layout
+from pstore._store.rows import Row
 from pstore._store.survey import Survey
 from pstore._store.walk import Walk
 from pstore.errors import FormatError
 
-__all__ = ["Reading", "Writer", "digest_of"]
+__all__ = ["Reading", "RowWriter", "Writer", "digest_of"]
 
 _PROTOCOL = 5
 _LENGTH = struct.Struct("<I")
@@ -160,6 +161,48 @@ class Writer:
         body = walk.save(obj)
         self._pickler.memo = dict(walk.memo)
         return pickle.PROTO + bytes((_PROTOCOL,)) + body
+
+
+class RowWriter:
+    """Writes clusters of one row of instances, as `Writer` does: the bytes are the same.
+
+    No node leads to another, so all that the memo of the nodes says is how many there are: others are in their place.
+    """
+
+    def __init__(self) -> None:
+        self._sink = _Sink()
+        self._pickler = _Pickler(self._sink, _PROTOCOL)
+        self._pickler.reduced = {}
+        self._memos: dict[int, Any] = {}
+
+    def write(self, row: Row, held: list[Any]) -> bytes:
+        """Give the body of a cluster whose nodes refer to these.
+
+        Raises: whatever a pickler raises, such as at a class that its module has not any more.
+        """
+        count = len(held) // (len(row.names) + 1)
+        pickler, groups = self._pickler, [[Group.SHAPED, (row.cls, row.names), count]]
+        try:
+            pickler.clear_memo()
+            head = self._dump((groups, (), (), [], True, 0))
+            pickler.memo = self._memos.get(count) or self._memo(count)
+            states = self._dump(tuple(row.values(held)))
+        finally:
+            pickler.clear_memo()
+        return b"".join((_LENGTH.pack(len(head)), head, _LENGTH.pack(len(states)), states))
+
+    def _dump(self, obj: Any) -> bytes:
+        chunks = self._sink.chunks
+        chunks.clear()
+        self._pickler.dump(obj)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _memo(self, count: int) -> Any:
+        """A memo of so many objects, to be copied."""
+        pickler = pickle.Pickler(_Sink(), _PROTOCOL)
+        pickler.memo = {id(one): (place, one) for place, one in enumerate([object() for _ in range(count)])}
+        memo = self._memos[count] = pickler.memo
+        return memo
 
 
 def digest_of(body: bytes, references: Iterable[bytes]) -> int:

@@ -18,10 +18,9 @@ from pstore._frames.names import by_name
 from pstore._store import constants
 from pstore._store.capsulebody import Code, frame_of_code, write_table
 from pstore._store.clusters import Cluster
-from pstore._store.cutting import ATOMS
 from pstore._store.ephemeral import recipes
 from pstore._store.heap import Heap
-from pstore._store.kinds import HEAD, INSTANCE, LEAF, PERSISTENT, REDUCED
+from pstore._store.kinds import ATOMS, HEAD, INSTANCE, LEAF, PERSISTENT, REDUCED
 
 __all__ = ["CapsulePickler", "Written"]
 

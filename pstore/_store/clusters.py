@@ -39,6 +39,7 @@ from pstore._frames.access import memory, unpacker
 from pstore._frames.standing import standing
 from pstore._store.image import Image, image_of
 from pstore._store.kinds import Kind
+from pstore._store.rows import Row
 
 __all__ = ["SEPARATOR", "Cluster", "Page", "Watch", "addresses"]
 
@@ -158,6 +159,7 @@ class Cluster:
         page: the page that it is looked at with, if it is.
         digest: hash of the body last written, in this process only; None: not known.
         edges: for each node, the ids of the nodes that it leads to; None: the garbage collector shows them.
+        row: what its nodes were at the last survey, if they were one row of instances with atoms, see `rows`.
         weight: about how many references its nodes hold; see `survey`.
     """
 
@@ -174,6 +176,7 @@ class Cluster:
         "others",
         "page",
         "placed",
+        "row",
         "serial",
         "solo",
         "watch",
@@ -196,17 +199,31 @@ class Cluster:
         self.others: list[Any] = []
         self.digest: int | None = None
         self.edges: list[list[int]] | None = None
+        self.row: Row | None = None
         self.weight = 0
 
-    def changed(self) -> bool:
-        """Whether anything but what is opaque has changed since the last `settle`."""
+    def changed(self, exchanged: dict[Cluster, list[Any]] | None = None) -> bool:
+        """Whether anything but what is opaque has changed since the last `settle`.
+
+        If that are atoms in a row, and nothing else, what is held now is put into `exchanged`.
+        """
         held, _, others = self.watch.look()
         if not self.watch.lists:
-            return addresses(held) != addresses(self.held) or others != self.others
+            if addresses(held) == addresses(self.held) and others == self.others:
+                return False
+            if exchanged is not None and self.row is not None and self._exchanges_atoms(held):
+                exchanged[self] = held
+            return True
         if others != self.others:
             return True
         parts = [held, *self.watch.lists]
         return not all(map(_has, parts, pairwise((0, *self.lists)), repeat(self.held)))
+
+    def _exchanges_atoms(self, held: list[Any]) -> bool:
+        row, watch, nodes = self.row, self.watch, self.nodes
+        if row is None or watch.keyed or not watch.fits_page or self.placed or self.edges is not None:
+            return False
+        return addresses(nodes) == addresses(watch.watched) and row.only_atoms(nodes, self.held, held)
 
     def settle(self) -> None:
         """Take what is now for what is stored."""
@@ -238,13 +255,14 @@ class Page:
     Attributes:
         clusters: the clusters.
         room: how many objects may still join.
+        image: of the memory that the objects are in, if there is one.
 
     Where the objects are instances without ``__dict__``, and few, there is a faster look before, at an `Image` of the
     memory that they are in.  The clusters that are in what has changed there are asked; if there is no image, all are
     asked at once, and then each.
     """
 
-    __slots__ = ("_image", "_keyed", "_quiet", "_raw", "_spans", "_watched", "clusters", "room")
+    __slots__ = ("_keyed", "_quiet", "_raw", "_spans", "_watched", "clusters", "image", "room")
 
     def __init__(self) -> None:
         self.clusters: list[Cluster] = []
@@ -257,7 +275,7 @@ class Page:
         self._keyed: list[Any] = []
         self._spans: dict[Cluster, tuple[tuple[int, int], set[Kind]]] = {}
         self._raw: bytes | None = None
-        self._image: Image[Cluster] | None = None
+        self.image: Image[Cluster] | None = None
         self._quiet = 0
         for cluster in self.clusters:
             watch, first = cluster.watch, len(self._watched)
@@ -271,8 +289,14 @@ class Page:
             self.rebuild()
             return
         self._raw = None
-        if self._image is not None:
-            self._image.forget(clusters)
+        if self.image is not None:
+            self.image.forget(clusters)
+
+    def settled_as_seen(self, cluster: Cluster) -> None:
+        """One of them was settled as it was when `changed` was last asked, and watches what it watched."""
+        self._raw = None
+        if self.image is not None:
+            self.image.confirm(cluster)
 
     def _watches_same(self, cluster: Cluster) -> bool:
         span, classes = self._spans.get(cluster, ((0, 0), None))
@@ -280,30 +304,36 @@ class Page:
         same = cluster.page is self and watch.classes == classes and not watch.keyed
         return same and _has(watch.watched, span, self._watched)
 
-    def changed(self, with_image: bool) -> Iterable[Cluster]:
-        """Those that have changed; `with_image`: an image may be taken."""
-        image = self._image
+    def changed(self, with_image: bool, exchanged: dict[Cluster, list[Any]] | None) -> Iterable[Cluster]:
+        """Those that have changed; to be asked unless the image holds.
+
+        Args:
+            with_image: an image may be taken.
+            exchanged: see `Cluster.changed`.
+        """
+        image = self.image
         if image is None:
             if self._look():
-                return [cluster for cluster in self.clusters if cluster.changed()]
+                return [cluster for cluster in self.clusters if cluster.changed(exchanged)]
             self._quiet += 1
             if with_image and self._quiet == _QUIET:
-                self._image = self._take_image()
-            return ()
-        if image.holds():
+                self.image = self._take_image()
             return ()
         doubtful = image.doubtful()
         if len(doubtful) == len(self.clusters) and not self._look():
             doubtful.clear()
-        changed = [cluster for cluster in doubtful if cluster.changed()]
+        changed = [cluster for cluster in doubtful if cluster.changed(exchanged)]
         image.take(changed)
+        if image.noisy:
+            self.image = self._take_image(image.noisy) or image
+            image.noisy = frozenset()
         return changed
 
-    def _take_image(self) -> Image[Cluster] | None:
+    def _take_image(self, noisy: frozenset[int] = frozenset()) -> Image[Cluster] | None:
         plain = {kind.cls for cluster in self.clusters for kind in cluster.watch.classes}
         if self._keyed or not plain.issuperset(map(type, self._watched)):
             return None
-        return image_of({cluster: cluster.watch.watched for cluster in self.clusters})
+        return image_of({cluster: cluster.watch.watched for cluster in self.clusters}, noisy)
 
     def _look(self) -> bool:
         """Whether one of them has changed."""

@@ -42,11 +42,11 @@ from pstore._store.clusters import Cluster
 from pstore._store.containers import CONTAINERS, keys_of_subclass
 from pstore._store.ephemeral import recipes
 from pstore._store.heap import Heap
-from pstore._store.kinds import DICT, HEAD, INSTANCE, LEAF, LIST, PERSISTENT, PLACED, REDUCED, SET, Kind
+from pstore._store.kinds import ATOMS, DICT, HEAD, INSTANCE, LEAF, LIST, PERSISTENT, PLACED, REDUCED, SET, Kind
 from pstore._store.layout import Layout
 from pstore._store.reduced import FRAMES, Reduced, parts
 
-__all__ = ["ATOMS", "ITS_OWN", "STATES", "Cutting", "id_of_dict"]
+__all__ = ["ITS_OWN", "STATES", "Cutting", "id_of_dict"]
 
 _SEEN_WHOLE = (*FRAMES, CellType, FunctionType, partial, MethodType, Context)
 """Reduced types of which the garbage collector (and `standing`) shows all that can change."""
@@ -59,7 +59,6 @@ STATES, _MAKING, ITS_OWN = -1, -2, -3
 _EMPTY = ()
 _NEW = bytes(8)
 _NONE = Layout()
-ATOMS = frozenset((type(None), bool, int, float, str, bytes))
 
 
 class Cutting(abc.ABC):
@@ -169,6 +168,7 @@ class Cutting(abc.ABC):
             self._replaced.append((cluster.watch, cluster.placed))
             cluster.watch, cluster.placed = layout.watch, layout.placed
             cluster.edges = None if layout.plain else layout.edges
+            cluster.row = layout.row
         self.heap.open = self._open
         self.heap.note_runs(self._runs)
 

@@ -27,7 +27,7 @@ from persistent import Persistent
 from pstore._frames.access import abandon_one
 from pstore._frames.awaitables import DRIVERS
 from pstore._store import constants
-from pstore._store.cutting import ATOMS
+from pstore._store.kinds import ATOMS
 
 __all__ = ["contents_alone", "let_go_of"]
 

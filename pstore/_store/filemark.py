@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["Mark", "MarkFile", "read_mark"]
 
@@ -27,8 +27,7 @@ _BODY = struct.Struct(">8sQQQ8s")
 _CHECK = struct.Struct(">I")
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(NamedTuple):
     """The last transaction that is known to have been acknowledged: where it is in the file, and its tid."""
 
     start: int

@@ -42,6 +42,8 @@ class Heap:
         dropped: runs that their containers have not any more, until `settle`.
         suspects: how many nodes may have been let go of since `unreachable` was last asked.
         shrunk: clusters whose records have nodes that have gone.
+        exchanged: of the clusters that `changed` has found, those in which atoms of a row were exchanged for atoms and
+            nothing else has changed, with what they hold; it may not be all of them.
         incomplete: there are clusters of which it is not known what they lead to, until they are surveyed.
         open: the clusters, dependent or not, that new nodes are put into.
         meet: gives the object id of a head of `capsules`, of one that is new as well.
@@ -60,6 +62,7 @@ class Heap:
         self.suspects = 0
         self.shrunk: dict[Cluster, None] = {}
         self.incomplete = False
+        self.exchanged: dict[Cluster, list[Any]] = {}
         self._counted: dict[Kind, int] = {}
         self.runs: dict[int, list[list[Any]]] = {}
         self.run_ids: set[int] = set()
@@ -90,6 +93,7 @@ class Heap:
         for cluster in self.clusters.values():
             cluster.page = None
         tables: tuple[Any, ...] = (self._home, self._entering, self.clusters, self.shared, self.shrunk, self.dropped)
+        self.exchanged = {}
         for table in (*tables, self.runs, self.run_ids, self._pages, self._singles, self._counted):
             table.clear()
         self.open = {False: None, True: None}
@@ -97,9 +101,12 @@ class Heap:
     def changed(self) -> list[Cluster]:
         """The clusters that have changed, and those that have to be stored to see."""
         with_image = len(self.home) < _MANY  # it takes some 150 bytes an object
+        exchanged = self.exchanged = {}
         found = [cluster for cluster in self._singles if cluster.watch.opaque or cluster.changed()]
         for page in self._pages:
-            found += page.changed(with_image)
+            if page.image is None or not page.image.holds():
+                # what is exchanged is of use only if it is all that has changed
+                found += page.changed(with_image, exchanged if len(exchanged) == len(found) else None)
         self._counted = {kind: kind.inline.count() for kind in self.shared if kind.inline is not None}
         grown = {kind for kind, count in self._counted.items() if count != self.shared[kind]}
         if grown:
@@ -152,6 +159,7 @@ class Heap:
         Nothing ends before all are settled: that may run code, and what it changes is not what is stored.
         """
         lost, self.dropped = self.dropped, []
+        self.exchanged = {}
         held_before = [(cluster.held, cluster.keys, cluster.others) for cluster in clusters]
         for cluster, (before, keys, _) in zip(clusters, held_before, strict=True):
             cluster.settle()
@@ -170,6 +178,18 @@ class Heap:
         self._arrange(clusters)
         self.suspects += len(lost)
         return lost
+
+    def settle_exchanged(self, exchanged: dict[Cluster, list[Any]]) -> None:
+        """What was `exchanged` is stored.  No object has come or gone."""
+        as_seen = exchanged is self.exchanged  # nobody has asked again since
+        for cluster, held in exchanged.items():
+            cluster.held = held
+            if cluster.page is not None:
+                if as_seen:
+                    cluster.page.settled_as_seen(cluster)
+                else:
+                    cluster.page.settled([cluster])
+        self.exchanged = {}
 
     def unreachable(self, top: Any) -> list[Any]:
         """The nodes that neither `top` nor a Persistent object leads to.  Takes a microsecond a node."""

@@ -1,13 +1,14 @@
 """Images of the memory that instances are in (layer 2).
 
 Owns: :class:`Image`, which tells of some groups of instances without ``__dict__`` that nothing of them has changed, at
-3 ns an object: their memory is compared with a copy of it, in place, by ``bytes.startswith``.  It is compared in parts
-of some pages of memory.  In a part that is not as it was, it is compared page by page, and of each page it is known
-which groups are there.  That a page is as it was says that they are, too; that it is not says nothing (reference counts
-stand there, and other objects): they have to be asked.  When they have not changed, a new copy is taken.
+3 ns an object: their memory is compared with a copy of it, in place, by ``bytearray.startswith``.  It is compared in
+parts of some pages of memory.  In a part that is not as it was, it is compared page by page, and of each page it is
+known which groups are there.  That a page is as it was says that they are, too; that it is not says nothing (reference
+counts stand there, and other objects): they have to be asked.  A new copy is taken then.  Where it is always something
+else in a page that changes, only the places in it where instances and values are come into the next image.
 
-Rule: a copy is taken only of what is known to be as it was settled.  What a group was before is never taken for what it
-was settled as: a group that is settled is asked until there is a new copy of all its pages.
+Rule: a group is asked, whatever the copy says, until it is known that the copy is of what it was settled as: when all
+its pages were copied, it was asked, and had not changed, or was settled later as what it was then.
 """
 
 from __future__ import annotations
@@ -24,23 +25,44 @@ __all__ = ["Image", "image_of"]
 
 _PAGE = 4096  # what is there of a page is all there: what stands between two objects in it can be read
 _PART = 8  # pages
+_GAP = 32  # bytes between two objects, where there is nothing else
+_ALARMS = 8
 
 Group = TypeVar("Group")
 _Pages = dict[int, "_Page[Group]"]
+_Span = tuple[int, int, list[Group]]
+_NONE: frozenset[Any] = frozenset()
 
 
 class _Page(Generic[Group]):
     """What is in a page of memory: from where to where there are objects, and the groups of these."""
 
-    __slots__ = ("end", "groups", "start")
+    __slots__ = ("end", "groups", "places", "start")
 
-    def __init__(self, start: int, end: int) -> None:
+    def __init__(self, start: int, end: int, *, narrow: bool = False) -> None:
         self.start, self.end = start, end
         self.groups: dict[Group, None] = {}
+        self.places: list[tuple[int, int, Iterable[Group]]] | None = [] if narrow else None
 
     def add(self, start: int, end: int, groups: Iterable[Group]) -> None:
         self.start, self.end = min(start, self.start), max(end, self.end)
         self.groups.update(dict.fromkeys(groups))
+        if self.places is not None:
+            self.places.append((start, end, groups))
+
+    def join(self, other: _Page[Group]) -> None:
+        """What is in another page is in this one, too."""
+        for start, end, groups in other.places or ((other.start, other.end, other.groups),):
+            self.add(start, end, groups)
+
+    def without_gaps(self) -> list[_Page[Group]]:
+        """The places that something is in, by themselves."""
+        found: list[_Page[Group]] = []
+        for start, end, groups in sorted(self.places or (), key=lambda place: place[:2]):
+            if not found or start > found[-1].end + _GAP:
+                found.append(_Page(start, end))
+            found[-1].add(start, end, groups)
+        return found
 
 
 class Image(Generic[Group]):
@@ -50,86 +72,143 @@ class Image(Generic[Group]):
         inside: the pages that objects are in, by address.
         apart: the pages that nothing but values of objects is in: they can be read only while those objects are as they
             were.
+        narrow: addresses of the pages of which only the places of objects and values are compared.
+
+    Attributes:
+        noisy: what to take another image with as `narrow`, if there should be one.
     """
 
-    __slots__ = ("_apart", "_differing", "_images", "_pages", "_ranges", "_settled")
+    __slots__ = (
+        "_alarm",
+        "_alarms",
+        "_apart",
+        "_asked",
+        "_differing",
+        "_images",
+        "_left",
+        "_moved",
+        "_narrow",
+        "_pages",
+        "_ranges",
+        "_starts",
+        "noisy",
+    )
 
-    def __init__(self, inside: _Pages[Group], apart: _Pages[Group]) -> None:
+    def __init__(self, inside: _Pages[Group], apart: _Pages[Group], narrow: frozenset[int]) -> None:
         first, second = _in_parts(inside), _in_parts(apart)
         parts = first + second
+        self._narrow, self.noisy = narrow, frozenset[int]()
+        self._alarm, self._alarms = 0, 0
+        self._starts = [part[0].start for part in parts]
         self._apart = len(first)
         self._ranges = [memory[part[0].start : part[-1].end] for part in parts]
         self._pages = [[_within(part, page) for page in part] for part in parts]
-        self._images = [part.tobytes() for part in self._ranges]
-        self._differing: dict[int, set[Group]] = {}
-        self._settled: dict[Group, None] = {}
+        self._images = [bytearray(part) for part in self._ranges]
+        self._differing: dict[int, list[_Span[Group]]] = {}
+        self._moved: frozenset[Group] = _NONE
+        self._left: set[Group] = set()
+        self._asked: dict[Group, None] = {}
 
     def holds(self) -> bool:
         """Whether all is as it was."""
         # in order: what follows a change is not read
-        return not self._settled and all(map(bytes.startswith, self._images, self._ranges))
+        return not self._asked and all(map(bytearray.startswith, self._images, self._ranges))
 
     def doubtful(self) -> dict[Group, None]:
         """The groups that have to be asked; tell `take` what they said."""
         self._differing.clear()
         apart = self._apart
-        same = map(bytes.startswith, self._images[:apart], self._ranges)
+        same = map(bytearray.startswith, self._images[:apart], self._ranges)
         for at in compress(range(apart), map(not_, same)):
-            self._compare(at, frozenset())
-        moved = set().union(*self._differing.values())
-        for at in range(apart, len(self._images)):
-            self._compare(at, moved)
-        return dict.fromkeys(chain(self._settled, *self._differing.values()))
+            self._compare(at, _NONE)
+        self._moved = _NONE
+        if apart < len(self._images):
+            self._moved = frozenset(self._in_differing())
+            for at in range(apart, len(self._images)):
+                self._compare(at, self._moved)
+        return dict.fromkeys(chain(self._asked, self._in_differing()))
 
     def _compare(self, at: int, moved: Set[Group]) -> None:
         """Compare a part page by page, but for what can have moved."""
         same, part = self._images[at].startswith, self._ranges[at]
-        differing: set[Group] = set()
-        for start, end, groups in self._pages[at]:
-            if not moved.isdisjoint(groups) or not same(part[start:end], start):
-                differing.update(groups)
+        differing = [
+            (start, end, groups)
+            for start, end, groups in self._pages[at]
+            if (moved and not moved.isdisjoint(groups)) or not same(part[start:end], start)
+        ]
         if differing:
             self._differing[at] = differing
 
+    def _in_differing(self) -> Iterable[Group]:
+        spans = chain.from_iterable(self._differing.values())
+        return chain.from_iterable(groups for _, _, groups in spans)
+
     def take(self, changed: Collection[Group]) -> None:
-        """Take anew what was doubtful, but for the parts where these groups have changed."""
-        left = set(changed)
-        for at, groups in self._differing.items():
-            if left.isdisjoint(groups):
-                self._images[at] = self._ranges[at].tobytes()
-            else:
-                left |= groups
-        self._settled = {group: None for group in self._settled if group in left}
+        """Take anew what was doubtful.  These groups have changed: they are asked until they are settled as they are.
+
+        What of them may have moved is left as it was: it cannot be read.
+        """
+        if not changed and not self._asked:
+            self._note_alarm()
+        left = set(self._moved.intersection(changed))
+        for at, spans in self._differing.items():
+            image, part = self._images[at], self._ranges[at]
+            for start, end, groups in spans:
+                if left.isdisjoint(groups):
+                    image[start:end] = part[start:end]
+                else:
+                    left.update(groups)
+        self._left = left
+        self._asked = dict.fromkeys(chain(changed, (group for group in self._asked if group in left)))
+
+    def _note_alarm(self) -> None:
+        """Something differs, and nothing has changed: if it is always the same page, something else is in it."""
+        parts = list(self._differing)
+        if self._moved:  # what is apart was not compared
+            parts = [at for at in parts if at < self._apart]
+        if len(parts) != 1 or len(self._differing[parts[0]]) != 1:
+            return
+        page = (self._starts[parts[0]] + self._differing[parts[0]][0][0]) & -_PAGE
+        if page in self._narrow:
+            return
+        self._alarms = self._alarms + 1 if page == self._alarm else 1
+        self._alarm = page
+        if self._alarms == _ALARMS:
+            self.noisy = self._narrow = self._narrow | {page}
+
+    def confirm(self, group: Group) -> None:
+        """A group that has changed was settled as it was when `take` was told."""
+        if group not in self._left:
+            self._asked.pop(group, None)
 
     def forget(self, groups: Iterable[Group]) -> None:
-        """These groups were settled."""
-        self._settled.update(dict.fromkeys(groups))
+        """These groups were settled as they are now."""
+        self._asked.update(dict.fromkeys(groups))
 
 
-def image_of(groups: Mapping[Group, Collection[Any]]) -> Image[Group] | None:
-    """The image of some groups of instances of plain classes; None: there is none."""
+def image_of(groups: Mapping[Group, Collection[Any]], narrow: frozenset[int] = _NONE) -> Image[Group] | None:
+    """The image of some groups of instances of plain classes; None: there is none.  `narrow`: see `Image`."""
     inside: _Pages[Group] = {}
     apart: _Pages[Group] = {}
     for group, objects in groups.items():
         places = places_of(objects)
         if places is None:
             return None
-        _enter(places[0], group, inside)
-        _enter(places[1], group, apart)
+        _enter(places[0], group, inside, narrow)
+        _enter(places[1], group, apart, narrow)
     for address in apart.keys() & inside.keys():
-        page = apart.pop(address)
-        inside[address].add(page.start, page.end, page.groups)
-    return Image(inside, apart) if inside else None
+        inside[address].join(apart.pop(address))
+    return Image(inside, apart, narrow) if inside else None
 
 
-def _enter(places: Iterable[Place], group: Group, pages: _Pages[Group]) -> None:
+def _enter(places: Iterable[Place], group: Group, pages: _Pages[Group], narrow: Set[int]) -> None:
     """Note in which pages the objects of a group are."""
     for start, end in places:
         for address in range(start & -_PAGE, end, _PAGE):
             first, last = max(start, address), min(end, address + _PAGE)
             page = pages.get(address)
             if page is None:
-                page = pages[address] = _Page(first, last)
+                page = pages[address] = _Page(first, last, narrow=address in narrow)
             page.add(first, last, (group,))
 
 
@@ -138,6 +217,9 @@ def _in_parts(pages: _Pages[Group]) -> list[list[_Page[Group]]]:
     parts: list[list[_Page[Group]]] = []
     last = 0
     for address, page in sorted(pages.items()):
+        if page.places is not None:
+            parts += ([place] for place in page.without_gaps())
+            continue
         if parts and address == last + _PAGE and len(parts[-1]) < _PART:
             parts[-1].append(page)
         else:

@@ -18,7 +18,7 @@ from ZODB.POSException import ConflictError, StorageError
 
 from pstore._frames.policy import Policy
 from pstore._store import graph, module_state
-from pstore._store.body import Writer, digest_of
+from pstore._store.body import RowWriter, Writer, digest_of
 from pstore._store.capsules import Capsule, Written
 from pstore._store.clusters import Cluster
 from pstore._store.endings import Mortals, NoCollection
@@ -76,6 +76,7 @@ class Keeper:
         self._strict_globals, self._read_only = strict_globals, read_only
         self.failed = self._busy = False
         self.mortals: Mortals | None = None
+        self._row_writer = RowWriter()
         self.live = self._load()
 
     def _load(self) -> Live:
@@ -104,7 +105,40 @@ class Keeper:
             changed.append(self.live.top_cluster)  # never stored, or stored in format 1
         if not changed and not self.live.capsules.touched and not self.live.shelf.is_changed:
             return self.live.tid
-        survey = self.live.new_survey()
+        if not (heap.exchanged and self._persist_exchanged(len(changed), note)):
+            self._persist_surveyed(changed, note)
+        if heap.suspects > _SUSPECTS + len(heap.home) or (thorough and heap.suspects and len(heap.home) < _SUSPECTS):
+            self._collect()
+        return self.live.tid
+
+    def _persist_exchanged(self, changed: int, note: str | None) -> bool:
+        """Commit that atoms were exchanged for atoms, if that is all that has changed; see `rows`."""
+        heap = self.live.heap
+        exchanged = heap.exchanged
+        if len(exchanged) != changed or self._jar.registered or self.live.capsules.touched:
+            return False
+        if heap.shrunk or heap.dropped or heap.incomplete:
+            return False
+        bodies = []
+        try:
+            for cluster, held in exchanged.items():
+                if cluster.row is None:
+                    return False
+                body = self._row_writer.write(cluster.row, held)
+                digest = digest_of(body, ())
+                if digest != cluster.digest:
+                    bodies.append((cluster, encode(body, ()), digest))
+        except Exception:  # a survey tells what is refused, and where it is
+            return False
+        lost = self._commit(bodies, {}, note)
+        heap.all_looked_at()
+        heap.settle_exchanged(exchanged)
+        heap.suspects += len(lost)
+        self._sweep(lost)
+        return True
+
+    def _persist_surveyed(self, changed: list[Cluster], note: str | None) -> None:
+        heap, survey = self.live.heap, self.live.new_survey()
         try:
             if changed:
                 survey.run(changed)
@@ -128,10 +162,7 @@ class Keeper:
         except BaseException:
             self.live.take_back(survey)
             raise
-        self._settle(survey, self._commit(survey, bodies, capsules, note))
-        if heap.suspects > _SUSPECTS + len(heap.home) or (thorough and heap.suspects and len(heap.home) < _SUSPECTS):
-            self._collect()
-        return self.live.tid
+        self._settle(survey, self._commit(bodies, capsules, note, survey))
 
     def _changed(self) -> list[Cluster]:
         """The clusters that have changed, as far as that is seen without storing them."""
@@ -164,7 +195,7 @@ class Keeper:
         except BaseException:
             self.live.take_back(survey)
             raise
-        self._commit(survey, bodies, {}, "compact")
+        self._commit(bodies, {}, "compact", survey)
         self._sweep(self._finish(survey, survey.layouts))
 
     def _registered(self, known: Iterable[Cluster]) -> list[Cluster]:
@@ -202,32 +233,30 @@ class Keeper:
 
     def _commit(
         self,
-        survey: Survey,
         bodies: list[tuple[Cluster, bytes, int]],
         capsules: dict[Capsule, Written],
         note: str | None,
+        survey: Survey | None = None,
     ) -> list[Any]:
-        """Write what is not stored just so, if there is anything; give the nodes that capsules have let go of."""
+        """Write what is not stored just so, if there is anything; give the nodes that capsules have let go of.
+
+        An error takes the survey back.
+        """
         records = [(cluster.oid, cluster.serial, data) for cluster, data, _ in bodies]
         for capsule, new in capsules.items():
             if new.digest != capsule.digest:
                 data = encode(new.body, new.references, version=CAPSULE_FORMAT)
                 records.append((capsule.oid, capsule.serial, data))
         shelf = self.live.shelf
-        records += shelf.records()
-        if not records:
+        if not records and not shelf.is_changed:
             return self.live.capsules.settle(capsules, None)
-        names = {}
-        if self.live.top_cluster.serial == _ZERO and not self.live.replaces:
-            names[ROOT_NAME] = self.live.top_cluster.oid
-        if shelf.oid is not None and not shelf.is_named:
-            names[SHELF_NAME] = shelf.oid
-        if names:
-            records.append(self._jar.name_roots(names))
         try:
+            records += shelf.records()
+            records += self._named()
             self.live.tid = self._jar.write(records, note)
         except BaseException as error:
-            self.live.take_back(survey)
+            if survey is not None:
+                self.live.take_back(survey)
             self.failed = self._jar.doubtful or isinstance(error, ConflictError)
             raise self._not_committed(error) from error
         lost = self.live.capsules.settle(capsules, self.live.tid)
@@ -239,6 +268,15 @@ class Keeper:
                 self._jar.stored(cluster.nodes[0], self.live.tid)
         self._jar.refresh()
         return lost
+
+    def _named(self) -> list[tuple[bytes, bytes, bytes]]:
+        """What is to be written so that the database names what is new."""
+        live, names = self.live, {}
+        if live.top_cluster.serial == _ZERO and not live.replaces:
+            names[ROOT_NAME] = live.top_cluster.oid
+        if live.shelf.oid is not None and not live.shelf.is_named:
+            names[SHELF_NAME] = live.shelf.oid
+        return [self._jar.name_roots(names)] if names else []
 
     def _not_committed(self, error: BaseException) -> BaseException:
         if isinstance(error, ConflictError):

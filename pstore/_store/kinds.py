@@ -40,6 +40,7 @@ from pstore._frames import reducer_of
 from pstore._frames.attributes import Inline, inline_of
 
 __all__ = [
+    "ATOMS",
     "DICT",
     "HEAD",
     "INSTANCE",
@@ -55,6 +56,8 @@ __all__ = [
 ]
 
 LEAF, PLACED, LIST, DICT, SET, INSTANCE, REDUCED, PERSISTENT, HEAD = range(9)
+ATOMS = frozenset((type(None), bool, int, float, str, bytes))
+"""Classes of leaves that hold nothing, and of whose instances nothing need be asked."""
 
 _LEAVES: tuple[type, ...] = (
     type(None),
@@ -109,9 +112,21 @@ class Kind:
         hashed_by_value: a hash of its instances may need their contents.
         immutable: `REDUCED`: what one holds does not change.
         names: cache of `inline.names()`.
+        rows: `rows.Row` by order.
     """
 
-    __slots__ = ("cls", "code", "dependent", "has_dict", "hashed_by_value", "immutable", "inline", "names", "slots")
+    __slots__ = (
+        "cls",
+        "code",
+        "dependent",
+        "has_dict",
+        "hashed_by_value",
+        "immutable",
+        "inline",
+        "names",
+        "rows",
+        "slots",
+    )
 
     def __init__(self, cls: type, code: int) -> None:
         self.cls, self.code = cls, code
@@ -119,6 +134,7 @@ class Kind:
         self.inline: Inline | None = None
         self.slots: dict[str, Any] = {}
         self.names: tuple[str, ...] = ()
+        self.rows: dict[bytes, Any] = {}
 
     def straight_names(self, count: int) -> tuple[str, ...]:
         """The first `count` names that instances without a dict share."""

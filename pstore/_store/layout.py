@@ -10,6 +10,7 @@ from sys import intern
 from typing import Any
 
 from pstore._store.clusters import Watch
+from pstore._store.rows import Row
 
 __all__ = ["Group", "Layout"]
 
@@ -39,7 +40,7 @@ class Layout:
         unordered: it has sets of objects.
         shuffled: it has frozensets, or what is stored as a set is pickled: in the order that this process gives them.
         alone: 1: the cluster is for one node alone; 2: that one is made when what it is made with is filled.
-        edges, watch, placed: see `Cluster`.
+        edges, watch, placed, row: see `Cluster`.
     """
 
     __slots__ = (
@@ -54,6 +55,7 @@ class Layout:
         "late",
         "placed",
         "plain",
+        "row",
         "shuffled",
         "simple",
         "unordered",
@@ -74,6 +76,7 @@ class Layout:
         self.watch = Watch()
         self.placed: list[Any] = []
         self.edges: list[list[int]] = []
+        self.row: Row | None = None
 
     def clear(self) -> None:
         """Hold nothing any more."""

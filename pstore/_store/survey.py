@@ -19,11 +19,12 @@ from typing import Any
 from pstore._frames.stored import stored
 from pstore._store.clusters import Cluster
 from pstore._store.containers import CONTAINERS, Values
-from pstore._store.cutting import ATOMS, ITS_OWN, STATES, Cutting, id_of_dict
+from pstore._store.cutting import ITS_OWN, STATES, Cutting, id_of_dict
 from pstore._store.ephemeral import recipes
-from pstore._store.kinds import DICT, INSTANCE, LIST, PERSISTENT, PLACED, REDUCED, SET, Kind
+from pstore._store.kinds import ATOMS, DICT, INSTANCE, LIST, PERSISTENT, PLACED, REDUCED, SET, Kind
 from pstore._store.layout import Group, Layout
 from pstore._store.reduced import FRAMES
+from pstore._store.rows import row_of
 from pstore._store.runs import LONG, cut
 from pstore.errors import UnsupportedValue
 
@@ -95,19 +96,18 @@ class Survey(Cutting):
             end += 1
         objects = nodes[number:end]
         width = inline.count()
-        values = get_referents(*objects)
+        held = get_referents(*objects)
         order = inline.common_order(objects)
-        if order is None or len(values) != len(objects) * (width + 1):
+        if order is None or len(held) != len(objects) * (width + 1):
             return 0
-        del values[width :: width + 1]  # the class
+        row = row_of(kind, inline, order)
+        values = row.values(held)
         if not ATOMS.issuperset(map(type, values)):
             return 0
-        layout = self._layout
-        names = kind.straight_names(width)
-        if order != _STRAIGHT[:width]:
-            names = tuple(names[place] for place in order)
-            values = [values[start + place] for start in range(0, len(values), width) for place in order]
-        layout.add(Group.SHAPED, (kind.cls, names))
+        cluster, layout = self._cluster, self._layout
+        if len(objects) == len(nodes) and not (cluster.dependent or cluster.solo):
+            layout.row = row
+        layout.add(Group.SHAPED, (kind.cls, row.names))
         layout.groups[-1][2] += len(objects) - 1
         layout.flat += values
         layout.edges += [[]] * len(objects)

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from pstore import Store
+from pstore._store import clusters
+from pstore._store.image import image_of
 
 COUNT = 1200  # more than two pages of objects
 
@@ -25,6 +27,20 @@ class Thing:
 
 class Other(Thing):
     pass
+
+
+class Everything(frozenset[Any]):
+    """Has everything in it."""
+
+    def __contains__(self, item: object) -> bool:
+        return True
+
+
+@pytest.fixture(params=["whole pages", "narrow"], autouse=True)
+def narrow(request, monkeypatch) -> None:
+    """Compare pages of memory whole, or only the places in them where instances are."""
+    if request.param == "narrow":
+        monkeypatch.setattr(clusters, "image_of", lambda groups, narrow: image_of(groups, Everything()))
 
 
 def as_dicts(graph: Any) -> list[Any]:
@@ -235,3 +251,66 @@ def test_a_refused_commit_leaves_the_lists_watched(stored, tmp_path):
     stored.root["lists"][1][7].close()
     stored.root["lists"][1][7] = 7
     check_seen(stored, tmp_path)
+
+
+def test_what_is_always_beside_them_is_left_out(collector_off):
+    """Something else in a page changes at every look; when that was so some times, it is not looked at any more."""
+    things = [Thing(number) for number in range(2000)]
+    others = [things.pop(place) for place in range(1500, 600, -100)]  # in the same pages, and in none of the groups
+    noise = others[4]
+    groups = {number: things[number * 100 : number * 100 + 100] for number in range(len(things) // 100)}
+    image = image_of(groups)
+    for turn in range(20):
+        noise.number = -turn
+        if image.holds():  # it stands elsewhere than in a page of theirs
+            break
+        doubtful = image.doubtful()
+        assert len(doubtful) < len(groups)
+        image.take(())
+        if image.noisy:
+            image = image_of(groups, image.noisy)
+    else:
+        pytest.fail("it is still looked at")
+    for number, members in groups.items():
+        for one in (members[0], members[50], members[-1]):
+            before = one.number
+            one.number = -1
+            assert not image.holds()
+            assert number in image.doubtful()
+            one.number = before
+
+
+def test_a_page_in_which_something_has_changed_is_not_noisy(collector_off):
+    things = [Thing(number) for number in range(300)]
+    groups = {number: things[number * 100 : number * 100 + 100] for number in range(3)}
+    image = image_of(groups)
+    for turn in range(40):
+        things[150].number = -turn
+        assert not image.holds()
+        assert 1 in image.doubtful()
+        image.take((1,))
+        image.confirm(1)
+        assert not image.noisy
+
+
+def test_a_group_is_asked_until_it_is_settled_as_it_was_seen(collector_off):
+    things = [Thing(number) for number in range(300)]
+    groups = {number: things[number * 100 : number * 100 + 100] for number in range(3)}
+    image = image_of(groups)
+    things[150].number = -1
+    image.doubtful()
+    image.take((1,))
+    for _ in range(3):  # the copy is of what is there, but that is not what is settled
+        assert not image.holds()
+        assert 1 in image.doubtful()
+        image.take((1,))
+    image.confirm(1)
+    assert (1 in image._asked) == (1 in image._left)  # what has perhaps moved is asked once more
+    things[150].number = 150  # as it was before
+    assert not image.holds()
+    assert 1 in image.doubtful()
+    image.take(())
+    assert not image._asked
+    image.forget((2,))  # settled as it is now, which need not be what it was at the last look
+    assert not image.holds()
+    assert 2 in image.doubtful()
