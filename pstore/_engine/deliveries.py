@@ -162,7 +162,7 @@ class Deliveries:
         if isinstance(to, str):
             _check_name(to)
         letter_id = f"{loop.outbox.store_id}.letter.{self.posted + 1}" if id is None else id
-        letter = Letter(letter_id, to, copied(payload), retry, loop.time())
+        letter = Letter(letter_id, to, copied(payload, "payload"), retry, loop.time())
         self.posted += 1
         self.put(loop, letter)
         return letter_id

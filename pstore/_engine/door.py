@@ -121,11 +121,12 @@ class Door(abc.ABC):
             that is durable is received once.  One that was not acknowledged may be sent again under its id.
 
         Raises:
-            UnsupportedValue: the message cannot be stored, or refers to what belongs to the program.
+            UnsupportedValue: the message cannot be stored, or refers to what belongs to the program; `path` begins with
+                ``message``.
             UnknownTask, TaskDone (by the receipt): nobody can receive it.
         """
         self._check_open()
-        return self._ask(self._deliver, to, packed(message), id)
+        return self._ask(self._deliver, to, packed(message, "message"), id)
 
     def _deliver(self, to: Any, message: bytes, id: str | None) -> bool:
         return self._loop.services.mail.deliver(self._loop, to, unpacked(message), id, self._store.root)
@@ -384,7 +385,7 @@ def _nothing() -> None:
 
 
 def _copied_result(fn: Callable[..., T], args: tuple[Any, ...]) -> T:
-    return copied(fn(*args))
+    return copied(fn(*args), "result")
 
 
 def _outcome(task: Task[Any]) -> tuple[Any, BaseException | None]:
@@ -394,7 +395,7 @@ def _outcome(task: Task[Any]) -> tuple[Any, BaseException | None]:
     task._log_traceback = False
     error = task._exception
     try:
-        return (copied(task._result), None) if error is None else (None, copied(error))
+        return (copied(task._result, "result"), None) if error is None else (None, copied(error, "exception"))
     except CaptureError as refused:
         how = "its result" if error is None else f"it failed with {error!r}, which"
         refusal = EngineError(f"task {task.id!r} is done; {how} cannot be copied for the host: {refused}")

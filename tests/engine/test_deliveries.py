@@ -165,8 +165,8 @@ def test_what_another_process_would_not_find_is_no_destination(reopen, to):
 
 def test_nonsense_is_refused(reopen):
     async def work():
-        with pytest.raises(CaptureError):
-            pstore.post(deliver, threading.Lock())
+        with pytest.raises(CaptureError, match=r" at payload\['lock'\]: "):
+            pstore.post(deliver, {"lock": threading.Lock()})
         with pytest.raises(TypeError, match="got 5"):
             pstore.post(deliver, 1, id=5)
         with pytest.raises(ValueError, match="no colon"):

@@ -9,7 +9,15 @@ import time
 import pytest
 
 import pstore
-from pstore.errors import CaptureError, EngineClosed, EngineError, NotInEngine, TaskDone, UnknownTask
+from pstore.errors import (
+    CaptureError,
+    EngineClosed,
+    EngineError,
+    NotInEngine,
+    TaskDone,
+    UnknownTask,
+    UnsupportedValue,
+)
 from pstore.testing import VirtualClock
 
 
@@ -100,6 +108,15 @@ def test_what_belongs_to_the_program_is_no_message(reopen):
             engine.run()
         with pytest.raises(CaptureError):
             engine.send(task, message)
+
+
+@pytest.mark.parametrize("shape", ["message", "message['a'][1]"])
+def test_a_refusal_has_the_path_in_the_message(reopen, shape):
+    lock = threading.Lock()
+    with pytest.raises(UnsupportedValue) as caught:
+        reopen().send("receiver", lock if shape == "message" else {"a": [1, lock]})
+    assert caught.value.path == shape
+    assert f"cannot store _thread.lock at {shape}: " in str(caught.value)
 
 
 def test_a_message_to_nobody_is_an_error(reopen):
@@ -587,6 +604,7 @@ def test_calls_are_made_in_the_thread_of_the_engine():
     with pstore.open("memory:") as engine:
         items = engine.root["items"] = [1]
         threads = []
+        items_and_lock = engine.call(lambda: [items, threading.Lock()])
 
         def look(n):
             threads.append(threading.get_ident())
@@ -600,3 +618,5 @@ def test_calls_are_made_in_the_thread_of_the_engine():
         assert threads == [threading.get_ident()]
         with pytest.raises(TypeError):
             wrong.result(0)
+        with pytest.raises(UnsupportedValue, match=r" at result\[1\]: "):
+            items_and_lock.result(0)
