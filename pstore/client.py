@@ -43,8 +43,11 @@ def send(
     Raises:
         UnknownTask, TaskDone: nobody can receive it.
         NotAcknowledged: nobody listens, the program went away, or it took too long.
-        ValueError, TypeError: JSON cannot say the message, or it is too long.
+        ValueError, TypeError: JSON cannot say the message, it is too long, or an id is no text.  Nothing was sent.
     """
+    for what, text in (("id of the receiver", to), ("id of a message", "" if id is None else id)):
+        if not isinstance(text, str):
+            raise TypeError(f"the {what} is a text, got {text!r}")
     line = json.dumps({"to": to, "message": message, "id": id}, allow_nan=False).encode() + b"\n"
     if len(line) > LONGEST:
         raise ValueError(

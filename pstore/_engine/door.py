@@ -30,10 +30,11 @@ from pstore._engine.deliveries import DeadLetters, register, unregister
 from pstore._engine.inbox import Inbox
 from pstore._engine.listening import Listener
 from pstore._engine.loop import DurableLoop
+from pstore._engine.mail import check_id
 from pstore._engine.outbox import Retry
 from pstore._engine.queries import FrameLocals, ask, frames_of
 from pstore._engine.schedules import CatchUp, Schedule, Schedules
-from pstore._engine.tags import STATES
+from pstore._engine.tags import STATES, check_asked
 from pstore._engine.task import Task
 from pstore._engine.timers import Handle
 from pstore.client import socket_beside
@@ -123,9 +124,11 @@ class Door(abc.ABC):
         Raises:
             UnsupportedValue: the message cannot be stored, or refers to what belongs to the program; `path` begins with
                 ``message``.
+            TypeError: the id is no text.
             UnknownTask, TaskDone (by the receipt): nobody can receive it.
         """
         self._check_open()
+        check_id(id)
         return self._ask(self._deliver, to, packed(message, "message"), id)
 
     def _deliver(self, to: Any, message: bytes, id: str | None) -> bool:
@@ -304,20 +307,27 @@ class Door(abc.ABC):
 
         Args:
             state: ``active`` (not done), ``finished``, ``failed`` or ``cancelled``.
-            tag: the tags that they have, all of them: see `spawn` and `pstore.tag`.
+            tag: the tags that they have, all of them, by name and value: see `spawn` and `pstore.tag`.  Values of
+                another type are other tags: 1, 1.0 and True are three.
             since: those that came to their state, were started or ended, at this moment or later: UTC seconds, or a
                 datetime with a time zone.
 
         Returns:
             Tasks that are in `tasks`: all that are not done, and the done ones with a name of their own or that failed.
+
+        Raises:
+            ValueError: there is no such state, or `since` has no time zone.
+            TypeError: `tag` has a value that no tag has.
         """
         if state is not None and state not in STATES:
             raise ValueError(f"{state!r} is no state of tasks; there are {', '.join(STATES)}")
+        tag = {} if tag is None else tag
+        check_asked(tag)
         if isinstance(since, datetime):
             if since.tzinfo is None:
                 raise ValueError("since: a datetime has to have a time zone")
             since = since.timestamp()
-        return self._look(self._find, state, tag or {}, since)
+        return self._look(self._find, state, tag, since)
 
     def _find(self, state: str | None, tags: Mapping[str, Any], since: float | None) -> list[Task[Any]]:
         return [self._loop.tasks[task_id] for task_id in self._loop.services.index.find(state, tags, since)]

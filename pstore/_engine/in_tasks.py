@@ -37,6 +37,7 @@ def send(to: Task[Any] | asyncio.Task[Any] | Inbox | str, message: Any, *, id: s
 
     Raises:
         UnknownTask, TaskDone: nobody can receive it.
+        TypeError: the id is no text.
         NotInEngine: called outside a task; `Engine.send` is for the host.
     """
     loop = running_loop("pstore.send()")
@@ -119,7 +120,7 @@ def query(name: str, fn: Callable[..., Any] | None) -> None:
 def tag(**tags: str | int | float | bool | None) -> None:
     """Set tags of this task, by which ``engine.find(tag={...})`` finds it: ``pstore.tag(customer="c-17")``.
 
-    A tag with the value None is taken away.
+    A tag with the value None is taken away.  Values of another type are other tags: 1, 1.0 and True are three.
 
     Raises:
         NotInEngine: called outside a task.

@@ -62,6 +62,12 @@ def test_a_message_comes_through(tmp_path):
         pstore.client.send(path, "task", 1)
 
 
+@pytest.mark.parametrize(("to", "id"), [("task", 5), (5, None)])
+def test_what_is_no_text_is_not_sent(tmp_path, to, id):
+    with pytest.raises(TypeError, match="is a text, got 5"):  # and not that nobody listens
+        pstore.client.send(tmp_path / "x.fs", to, 1, id=id)
+
+
 def test_errors_come_back(tmp_path):
     with program(tmp_path) as (_, path):
         with pytest.raises(UnknownTask, match="no task 'nobody'; there are: task"):

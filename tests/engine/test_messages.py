@@ -233,10 +233,9 @@ def test_a_message_under_the_same_id_is_taken_once(reopen):
 def test_an_id_is_a_text(reopen):
     engine = reopen()
     start(engine)
-    receipt = engine.send("receiver", 1, id=7)
-    engine.run()
-    with pytest.raises(TypeError, match="got 7"):
-        receipt.result(0)
+    with pytest.raises(TypeError, match="the id of a message is a text, got 7"):
+        engine.send("receiver", 1, id=7)
+    assert engine._loop.inbox.empty()
 
 
 def test_ids_are_known_for_a_count(reopen, clock):
@@ -486,6 +485,16 @@ def test_tasks_share_what_they_send(reopen):
     engine.run()
     engine = reopen()
     assert engine.root["out"][0] is engine.root["shared"]
+
+
+def test_nor_does_a_task_send_under_a_number():
+    async def work():
+        with pytest.raises(TypeError, match="the id of a message is a text, got 7"):
+            pstore.send("work", 1, id=7)
+        return 1
+
+    with pstore.open("memory:") as engine:
+        assert engine.run(engine.spawn(work, id="work")) == 1
 
 
 def test_a_task_that_sends_to_nobody_gets_the_error(reopen):
