@@ -352,13 +352,17 @@ class NoSuchState(StoreError):
 
 
 class StoreLocked(StoreError):
-    """Another process has the store open.  Trying again may help."""
+    """The store is open already.  Trying again may help, unless it is this process that has it open.
 
-    retryable = True
+    Attributes:
+        own: whether this process has it open.
+    """
 
-    def __init__(self, store: str) -> None:
-        super().__init__(store, "another process has it open; end that first, or open it read-only to look at it")
-        self.args = (store,)
+    def __init__(self, store: str, own: bool = False) -> None:
+        who, remedy = ("this", "close that Store or Engine, or use it,") if own else ("another", "end that first,")
+        super().__init__(store, f"{who} process has it open; {remedy} or open it read-only to look at it")
+        self.args = (store, own)
+        self.own, self.retryable = own, not own
 
 
 class StoreConflict(StoreError):
