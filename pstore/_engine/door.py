@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pstore._engine.byvalue import copied, packed, unpacked
 from pstore._engine.deliveries import DeadLetters, register, unregister
+from pstore._engine.host import is_for_tasks
 from pstore._engine.inbox import Inbox
 from pstore._engine.listening import Listener
 from pstore._engine.loop import DurableLoop
@@ -245,7 +246,8 @@ class Door(abc.ABC):
         Args:
             name: of the schedule.
             when: a cron expression (needs ``pip install 'pstore[schedules]'``), or seconds from one to the next.
-            fn: a coroutine function.
+            fn: a coroutine function, what wraps one (`functools.wraps`, `functools.partial`), or a `pstore.step`; of
+                other functions it is only known when they are called, at the moment, what they give.
             *args: its arguments.
             tz: name of the time zone in which the cron expression is meant.
             catch_up: what happens to moments at which nobody ran: ``skip``, ``one`` (the latest starts a task) or
@@ -255,8 +257,11 @@ class Door(abc.ABC):
 
         Raises:
             ValueError: the expression, the time zone or another argument is wrong.
+            TypeError: `fn` is no coroutine function.
         """
         self._check_open()
+        if not is_for_tasks(fn):
+            raise TypeError(f"engine.schedule(name, when, fn, *args): {fn!r} is no coroutine function")
         schedules = Schedules(self._loop)
         schedule = schedules.put(name, when, fn, args, tz, catch_up=catch_up, limit=limit, late=late)
         self._enter(_nothing)  # so that a host that runs already commits it, and waits for its moment

@@ -147,20 +147,25 @@ class Engine(Door):
 
         Raises:
             TaskExists: there is a task of that id; see `spawn_once`.
+            TypeError: `fn` is no coroutine function, or anything else that gives a coroutine; or a tag has a value
+                that no tag can have.
         """
         self._check_open()
         if id is not None and id in self._loop.tasks:
             raise errors.TaskExists(id)
         check_tags(tags or {})
+        if not callable(fn):
+            raise TypeError(f"engine.spawn(fn, *args) needs a coroutine function and its arguments, not {fn!r}")
         coro = fn(*args)
+        if not asyncio.iscoroutine(coro):
+            raise TypeError(f"engine.spawn(fn, *args) needs a coroutine function, and {fn!r} gave {coro!r}")
         try:
             task = self._loop.spawn(coro, id)
             if tags:
                 self._loop.services.index.tag(task.id, tags)
             return task
         except BaseException:
-            if hasattr(coro, "close"):
-                coro.close()
+            coro.close()
             raise
 
     def spawn_once(

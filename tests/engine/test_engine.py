@@ -242,8 +242,22 @@ def test_spawned_tasks_do_not_inherit_the_context_of_the_caller(reopen):
 
 
 def test_not_a_coroutine_function_is_refused(reopen):
-    with pytest.raises(TypeError, match="a coroutine was expected"):
-        reopen().spawn(len, "abc")
+    engine = reopen()
+    with pytest.raises(TypeError, match="needs a coroutine function, and <built-in function len> gave 3"):
+        engine.spawn(len, "abc")
+    with pytest.raises(TypeError, match="needs a coroutine function and its arguments, not 5"):
+        engine.spawn(5)
+    with pytest.raises(TypeError, match="not <coroutine object nap"):
+        engine.spawn_once("a", coro := nap(1))
+    coro.close()
+    assert not engine.tasks
+
+
+def test_what_a_refused_function_has_given_is_left_alone(reopen):
+    with open(__file__) as file:
+        with pytest.raises(TypeError, match="needs a coroutine function"):
+            reopen().spawn(lambda: file)
+        assert not file.closed
 
 
 # -- failures
