@@ -25,7 +25,7 @@ The tree answers whose fault it is and whether trying again can help:
         EngineClosed, EngineInterrupted, EngineStopped, NotInEngine, NotOnThisLoop, TaskExists, UnknownTask, Stalled,
         StepFailed, StepResultRefused, StepKeyInUse, UnknownLimiter
         StepTimeout           also a TimeoutError
-        TaskDone, TaskCancelled, NotAcknowledged, NobodyDelivers, QueryChanged
+        TaskDone, TaskCancelled, NotAcknowledged, NobodyDelivers, QueryChanged, RunFailed
       PstoreBug             an invariant of pstore broke: please report it
 
 Beside the tree: ModuleStateWarning, a UserWarning.
@@ -49,6 +49,7 @@ from pstore._errors import (
     NotInEngine,
     PstoreError,
     QueryChanged,
+    RunFailed,
     TaskCancelled,
     TaskDone,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "PstoreError",
     "QueryChanged",
     "RebuildError",
+    "RunFailed",
     "Stalled",
     "StepFailed",
     "StepKeyInUse",

@@ -11,6 +11,9 @@ Rules:
   error wait for it.
 - What passes is copied (`byvalue`).
 - An engine that is closed answers all that is open with EngineClosed: what was not acknowledged may be lost.
+- A run that ends with an error answers all that is open with RunFailed, as nobody may run the engine again.  What was
+  asked stays: what the run had begun, and what is still queued, is done and committed by the next run, if there is one.
+  What is asked while nobody runs the engine waits for that.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ import concurrent.futures
 import contextvars
 import os
 import threading
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -39,7 +43,16 @@ from pstore._engine.tags import STATES, check_asked
 from pstore._engine.task import Task
 from pstore._engine.timers import Handle
 from pstore.client import socket_beside
-from pstore.errors import CaptureError, EngineClosed, EngineError, NotInEngine, TaskCancelled, UnknownTask
+from pstore.errors import (
+    CaptureError,
+    EngineClosed,
+    EngineError,
+    NotInEngine,
+    RunFailed,
+    Stalled,
+    TaskCancelled,
+    UnknownTask,
+)
 
 if TYPE_CHECKING:
     from pstore._store.store import Store
@@ -55,7 +68,8 @@ AGAIN = 0.05
 class Receipt(concurrent.futures.Future[T]):
     """What the engine owes its host: ``.result()`` in a thread, ``await`` in a coroutine of the host.
 
-    It is done when what it tells of is durable.  To cancel it takes nothing back.
+    It is done when what it tells of is durable; with RunFailed when the run ends with an error before, with
+    EngineClosed when the engine is closed before.  To cancel it takes nothing back.
     """
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -67,8 +81,8 @@ class Receipt(concurrent.futures.Future[T]):
         return asyncio.wrap_future(self, loop=loop).__await__()
 
     def settle(self, value: Any, error: BaseException | None) -> None:
-        """Make it done, unless it was cancelled."""
-        if not self.set_running_or_notify_cancel():
+        """Make it done, unless it was cancelled, or a run that failed has answered it."""
+        if self.done() or not self.set_running_or_notify_cancel():
             return
         if error is None:
             self.set_result(value)
@@ -87,6 +101,10 @@ class Door(abc.ABC):
     def _check_open(self) -> None:
         """Raise EngineClosed when the engine is closed."""
 
+    @abc.abstractmethod
+    def _check_usable(self) -> None:
+        """Raise that, or EngineInterrupted when nothing will be committed any more."""
+
     def _open_door(self) -> None:
         self._open: set[Receipt[Any]] = set()
         # What is to leave with the next commit.
@@ -103,10 +121,30 @@ class Door(abc.ABC):
         for listener in self._listeners:
             listener.close()
         unregister(self._loop.outbox.store_id)
-        left, self._open = self._open, set()
-        for receipt in left:
-            name = self._store.name
-            receipt.settle(None, EngineClosed(f"{name}: the engine was closed before this was known to be committed"))
+        name = self._store.name
+        for receipt in list(self._open):
+            text = f"{name}: the engine was closed before this was known to be committed"
+            self._settle(receipt, None, EngineClosed(text))
+
+    @contextmanager
+    def _answering_if_it_fails(self) -> Iterator[None]:
+        """Let those who wait know of the error by which a run ends."""
+        try:
+            yield
+        except (Stalled, asyncio.CancelledError, GeneratorExit):
+            raise  # it ended as it may, and goes on another time
+        except BaseException as error:
+            if not self._loop.is_running():  # else this was refused, as another run is under way
+                self._answer_with(error)
+            raise
+
+    def _answer_with(self, error: BaseException) -> None:
+        reason = f"as the run of the engine has ended with {type(error).__name__}: {error}"
+        for receipt in list(self._open):
+            failed = RunFailed(f"{self._store.name}: this is not known to be committed, {reason}")
+            failed.__cause__ = error
+            self._settle(receipt, None, failed)
+        self._watched.clear()
 
     # -- messages
 
@@ -127,8 +165,10 @@ class Door(abc.ABC):
                 ``message``.
             TypeError: the id is no text.
             UnknownTask, TaskDone (by the receipt): nobody can receive it.
+            RunFailed, EngineClosed (by the receipt): it was not acknowledged.
+            EngineInterrupted: the engine commits no more.
         """
-        self._check_open()
+        self._check_usable()
         check_id(id)
         return self._ask(self._deliver, to, packed(message, "message"), id)
 
@@ -173,7 +213,7 @@ class Door(abc.ABC):
         Raises (by the receipt):
             UnknownTask: there is no task of that id.
         """
-        self._check_open()
+        self._check_usable()
         receipt: Receipt[T] = Receipt()
         self._open.add(receipt)
         if self._is_mine():
@@ -345,7 +385,7 @@ class Door(abc.ABC):
         For what only that thread may do: to spawn a task, to look at `root`.  The receipt is done, with a copy of the
         result, when what it did is durable.
         """
-        self._check_open()
+        self._check_usable()
         return self._ask(_copied_result, fn, args)
 
     def _ask(self, fn: Callable[..., Any], *args: Any) -> Receipt[Any]:
@@ -374,7 +414,9 @@ class Door(abc.ABC):
             with self._looking:
                 if self._runner is None:  # and nobody begins to run it before this has looked
                     return fn(*args)
-            receipt = self._ask(fn, *args) if receipt is None else receipt
+            if receipt is None:  # not among those that are open: this sees by itself that nobody runs it any more
+                receipt = Receipt()
+                self._enter(self._answer, receipt, fn, args)
             if concurrent.futures.wait([receipt], AGAIN).done:
                 return receipt.result()
 

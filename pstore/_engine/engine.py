@@ -222,13 +222,16 @@ class Engine(Door):
             KeyboardInterrupt: Ctrl-C was pressed.  At the first one what ran is committed; the program can go on.  A
                 second one breaks into the running task, see EngineInterrupted.
             EngineInterrupted: see there.  EngineClosed.
+
+        With whatever it raises but what `until` gave, Stalled and EngineStopped, receipts that are open are answered by
+        RunFailed: nobody may run the engine again.
         """
         self._check_usable()
         if until is not None and until.get_loop() is not self._loop:
             raise errors.EngineError(f"{until!r} does not belong to this engine")
         self._check_not_hosted("engine.run()")
         self._stop = False
-        with self._running():
+        with self._answering_if_it_fails(), self._running():
             if not self._refused:
                 self._commit_and_start()
             while self._refused or not self._is_over(until):
