@@ -244,7 +244,9 @@ class Door(abc.ABC):
 
     # -- letters
 
-    def deliver(self, name: str, fn: Callable[[Any], Any], *, retry: Retry | None = None) -> None:
+    def deliver(
+        self, name: str, fn: Callable[[Any], Any], *, retry: Retry | None = None, timeout: float | None = None
+    ) -> None:
         """Deliver what tasks post to a name, in this process: ``fn(payload)`` is called for each letter, in order.
 
         What was posted to a name to which nobody delivers waits.  From any thread; call it before `run`.
@@ -254,9 +256,15 @@ class Door(abc.ABC):
             fn: a function, called in a thread, or a coroutine function; it may be bound to a client or a connection,
                 as it is not stored.
             retry: when a letter is tried again; None: for some ten minutes.
+            timeout: seconds that an attempt may take; None: 60; `math.inf`: as long as it takes.  One that takes longer
+                has failed with StepTimeout: a coroutine is cancelled, a function in a thread given up: it may ask
+                `pstore.step_cancelled`, and what it still delivers comes twice.
+
+        Raises:
+            TypeError, ValueError: `fn` is no function, `name` has a colon, or `timeout` is no span of time.
         """
         self._check_open()
-        register(self._loop.outbox.store_id, name, fn, retry)
+        register(self._loop.outbox.store_id, name, fn, retry, timeout)
         self._enter(self._loop.services.deliveries.start, self._loop, name)
 
     @property
