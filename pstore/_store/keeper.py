@@ -224,14 +224,17 @@ class Keeper:
         except BaseException as error:
             self.live.take_back(survey)
             self.failed = self._jar.doubtful or isinstance(error, ConflictError)
-            raise self._not_committed(error) from error
+            said = self._not_committed(error)
+            if said is error:
+                raise
+            raise said from error
         self.live.capsules.settle(capsules, self.live.tid)
         for cluster, _, digest in bodies:
             cluster.serial, cluster.digest = self.live.tid, digest
             self.live.heap.shrunk.pop(cluster, None)
             if cluster.nodes and isinstance(cluster.nodes[0], Persistent):
                 self._jar.stored(cluster.nodes[0], self.live.tid)
-        self._jar.refresh()
+        self._jar.refresh_if_possible()
 
     def _not_committed(self, error: BaseException) -> BaseException:
         if isinstance(error, ConflictError):
