@@ -16,6 +16,7 @@ __all__ = [
     "NotInEngine",
     "PstoreError",
     "QueryChanged",
+    "RunFailed",
     "TaskCancelled",
     "TaskDone",
 ]
@@ -51,6 +52,16 @@ class EngineInterrupted(EngineError):
     """KeyboardInterrupt or SystemExit went through the code of a task, so memory no longer is what a commit may keep.
 
     The last commit is intact: close the engine and open the store again to go on from it.
+    """
+
+    __module__ = "pstore.errors"
+
+
+class RunFailed(EngineError):
+    """The run of the engine ended with an error, the `__cause__`, before what was asked was known to be committed.
+
+    What was asked is not taken back: it has happened if the engine has committed it, and otherwise happens in its next
+    run, unless the engine is closed before.  So ask again: a message is taken once under its id.
     """
 
     __module__ = "pstore.errors"

@@ -42,9 +42,12 @@ def send(
 
     Raises:
         UnknownTask, TaskDone: nobody can receive it.
-        NotAcknowledged: nobody listens, the program went away, or it took too long.
-        ValueError, TypeError: JSON cannot say the message, or it is too long.
+        NotAcknowledged: nobody listens, the program went away, its run failed, or it took too long.
+        ValueError, TypeError: JSON cannot say the message, it is too long, or an id is no text.  Nothing was sent.
     """
+    for what, text in (("id of the receiver", to), ("id of a message", "" if id is None else id)):
+        if not isinstance(text, str):
+            raise TypeError(f"the {what} is a text, got {text!r}")
     line = json.dumps({"to": to, "message": message, "id": id}, allow_nan=False).encode() + b"\n"
     if len(line) > LONGEST:
         raise ValueError(
@@ -55,7 +58,7 @@ def send(
         answer = json.loads(_exchange(path, line, timeout))
     except (OSError, ValueError) as error:
         raise NotAcknowledged(path, _explained(error)) from error
-    return _understood(answer, to)
+    return _understood(answer, to, path)
 
 
 def socket_beside(path: str) -> str:
@@ -91,12 +94,14 @@ def _explained(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _understood(answer: dict[str, Any], to: str) -> bool:
+def _understood(answer: dict[str, Any], to: str, path: str) -> bool:
     kind = answer.get("kind")
     if kind == "UnknownTask":
         raise UnknownTask(to, tuple(answer.get("known", ())))
     if kind == "TaskDone":
         raise TaskDone(to)
+    if kind in ("RunFailed", "EngineClosed"):
+        raise NotAcknowledged(path, str(answer["error"]))
     if "error" in answer:
         raise EngineError(str(answer["error"]))
     return bool(answer["new"])

@@ -25,7 +25,7 @@ The tree answers whose fault it is and whether trying again can help:
         EngineClosed, EngineInterrupted, EngineStopped, NotInEngine, NotOnThisLoop, TaskExists, UnknownTask, Stalled,
         StepFailed, StepResultRefused, StepKeyInUse, UnknownLimiter
         StepTimeout           also a TimeoutError
-        TaskDone, TaskCancelled, NotAcknowledged, NobodyDelivers, QueryChanged
+        TaskDone, TaskCancelled, NotAcknowledged, NobodyDelivers, QueryChanged, RunFailed
       PstoreBug             an invariant of pstore broke: please report it
 
 Beside the tree: ModuleStateWarning, a UserWarning.
@@ -49,6 +49,7 @@ from pstore._errors import (
     NotInEngine,
     PstoreError,
     QueryChanged,
+    RunFailed,
     TaskCancelled,
     TaskDone,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "PstoreError",
     "QueryChanged",
     "RebuildError",
+    "RunFailed",
     "Stalled",
     "StepFailed",
     "StepKeyInUse",
@@ -352,13 +354,17 @@ class NoSuchState(StoreError):
 
 
 class StoreLocked(StoreError):
-    """Another process has the store open.  Trying again may help."""
+    """The store is open already.  Trying again may help, unless it is this process that has it open.
 
-    retryable = True
+    Attributes:
+        own: whether this process has it open.
+    """
 
-    def __init__(self, store: str) -> None:
-        super().__init__(store, "another process has it open; end that first, or open it read-only to look at it")
-        self.args = (store,)
+    def __init__(self, store: str, own: bool = False) -> None:
+        who, remedy = ("this", "close that Store or Engine, or use it,") if own else ("another", "end that first,")
+        super().__init__(store, f"{who} process has it open; {remedy} or open it read-only to look at it")
+        self.args = (store, own)
+        self.own, self.retryable = own, not own
 
 
 class StoreConflict(StoreError):

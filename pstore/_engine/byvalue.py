@@ -23,8 +23,12 @@ _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 _leaving: contextvars.ContextVar[bool] = contextvars.ContextVar("pstore_leaving", default=False)
 
 
-def packed(value: Any) -> bytes:
+def packed(value: Any, name: str = "value") -> bytes:
     """Give bytes that `unpacked` makes a copy of.
+
+    Args:
+        value: what is to be copied.
+        name: what it is to the user; the path in an error begins with it.
 
     Raises:
         UnsupportedValue: something that it leads to cannot be stored, or belongs to the program.
@@ -32,6 +36,9 @@ def packed(value: Any) -> bytes:
     token = _leaving.set(True)
     try:
         return graph.dumps(value)
+    except UnsupportedValue as found:
+        path = name + found.path.removeprefix("root")
+        raise type(found)(found.type_name, found.reason, found.remedy, path) from found.__cause__
     finally:
         _leaving.reset(token)
 
@@ -41,14 +48,14 @@ def unpacked(data: bytes) -> Any:
     return graph.loads(data)
 
 
-def copied(value: T) -> T:
+def copied(value: T, name: str = "value") -> T:
     """Give a copy, which shares with the original what cannot be changed at the most.
 
-    Raises: see `packed`.
+    Args and Raises: see `packed`.
     """
     if type(value) in _ATOMS:
         return value
-    copy: T = unpacked(packed(value))
+    copy: T = unpacked(packed(value, name))
     return copy
 
 

@@ -13,7 +13,9 @@ payload, in a thread or, if it is a coroutine function, on an event loop; `step_
     dead        in `Deliveries.dead`              all attempts failed; the lane has gone on with the next
 
 Rules: at least once, under the same id each time; the next letter of a destination leaves when the one before it was
-delivered or is dead; a payload is a copy, made when it is posted, as it is used in another thread.
+delivered or is dead; a payload is a copy, made when it is posted, as it is used in another thread; an attempt has a
+timeout, as a destination that hangs would keep all behind it from leaving.  One that was given up is one that failed: a
+coroutine is cancelled, a function in a thread cannot be broken into, and may deliver late what is then delivered again.
 """
 
 from __future__ import annotations
@@ -21,14 +23,16 @@ from __future__ import annotations
 import contextvars
 import functools
 import inspect
+import math
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pstore._engine.backlog import Backlog
 from pstore._engine.byvalue import copied
 from pstore._engine.keys import call_with_key
+from pstore._engine.options import Options
 from pstore._engine.outbox import Retry
 from pstore.errors import EngineError, NobodyDelivers
 
@@ -40,11 +44,22 @@ __all__ = ["DeadLetters", "Deliveries", "Lane", "Letter", "hand_over", "register
 
 # When nothing else is said: gives up after about ten minutes.
 USUAL = Retry(attempts=15, delay=1.0, factor=2.0, longest=60.0)
+# The same of an attempt, in seconds.
+USUAL_TIMEOUT = 60.0
 
 Destination = str | Callable[[Any], Any]
 
-# Of this process: id of the store -> name of a destination -> who delivers there, and when it is tried again.
-_deliverers: dict[str, dict[str, tuple[Callable[[Any], Any], Retry | None]]] = {}
+
+class Deliverer(NamedTuple):
+    """Who delivers to a name, when it is tried again, and how long an attempt may take; None: as is usual."""
+
+    fn: Callable[[Any], Any]
+    retry: Retry | None
+    timeout: float | None
+
+
+# Of this process: id of the store -> name of a destination -> who delivers there.
+_deliverers: dict[str, dict[str, Deliverer]] = {}
 _lock = threading.Lock()
 
 
@@ -57,13 +72,16 @@ class Letter:
         destination: name of it, or ``module:function``.
         payload: what is delivered.
         retry: when it is tried again; None: as the destination has it.
+        timeout: seconds that an attempt may take, `math.inf` for no limit; None: as the destination has it.
         posted: when, UTC seconds.
         failed: attempts that failed.
         error: the last failure, as text; empty if there was none.
         began: moment of the first attempt, UTC seconds; None: there was none.
     """
 
-    began: float | None = None  # of one that an older version has stored
+    # Of one that an older version has stored.
+    began: float | None = None
+    timeout: float | None = None
 
     def __init__(self, id: str, to: Destination, payload: Any, retry: Retry | None, posted: float) -> None:
         self.id, self.to, self.payload, self.retry, self.posted = id, to, payload, retry, posted
@@ -94,7 +112,12 @@ class Lane:
         self.busy = True
         if letter.began is None:
             letter.began = loop.time()
-        attempt = loop.ask(hand_over, (store, letter.to, letter.id, letter.payload), context=contextvars.Context())
+        attempt = loop.ask(
+            hand_over,
+            (store, letter.to, letter.id, letter.payload),
+            options=_options_of(loop, letter),
+            context=contextvars.Context(),
+        )
         attempt.add_done_callback(self._tried, context=contextvars.Context())
 
     def _tried(self, attempt: Future[None]) -> None:
@@ -136,10 +159,18 @@ def _pause(loop: DurableLoop, letter: Letter, error: BaseException) -> float | N
 
 
 def _retry_of(loop: DurableLoop, letter: Letter) -> Retry:
-    if letter.retry is not None:
-        return letter.retry
-    known = registered(loop.outbox.store_id, letter.to) if isinstance(letter.to, str) else None
-    return known[1] if known is not None and known[1] is not None else USUAL
+    known = _deliverer_of(loop, letter)
+    return letter.retry or (known and known.retry) or USUAL
+
+
+def _options_of(loop: DurableLoop, letter: Letter) -> Options | None:
+    known = _deliverer_of(loop, letter)
+    timeout = letter.timeout or (known and known.timeout) or USUAL_TIMEOUT
+    return None if timeout == math.inf else Options(timeout=timeout)
+
+
+def _deliverer_of(loop: DurableLoop, letter: Letter) -> Deliverer | None:
+    return registered(loop.outbox.store_id, letter.to) if isinstance(letter.to, str) else None
 
 
 class Deliveries:
@@ -155,14 +186,25 @@ class Deliveries:
         self.lanes: dict[str, Lane] = {}
         self.dead: list[Letter] = []
 
-    def post(self, loop: DurableLoop, to: Destination, payload: Any, id: str | None, retry: Retry | None) -> str:
+    def post(
+        self,
+        loop: DurableLoop,
+        to: Destination,
+        payload: Any,
+        id: str | None,
+        retry: Retry | None,
+        timeout: float | None = None,
+    ) -> str:
         """Take in a letter; gives its id."""
         if id is not None and not isinstance(id, str):
             raise TypeError(f"the id of a letter is a text, got {id!r}")
         if isinstance(to, str):
             _check_name(to)
+        _check_timeout("pstore.post()", timeout)
         letter_id = f"{loop.outbox.store_id}.letter.{self.posted + 1}" if id is None else id
-        letter = Letter(letter_id, to, copied(payload), retry, loop.time())
+        letter = Letter(letter_id, to, copied(payload, "payload"), retry, loop.time())
+        if timeout is not None:
+            letter.timeout = timeout
         self.posted += 1
         self.put(loop, letter)
         return letter_id
@@ -230,13 +272,16 @@ class DeadLetters:
 # -- who delivers
 
 
-def register(store: str, name: str, fn: Callable[[Any], Any], retry: Retry | None) -> None:
+def register(
+    store: str, name: str, fn: Callable[[Any], Any], retry: Retry | None, timeout: float | None = None
+) -> None:
     """Have `fn` called with what is posted to a name, in this process."""
     if not callable(fn):
         raise TypeError(f"engine.deliver(name, fn) needs a function, got {fn!r}")
     _check_name(name)
+    _check_timeout("engine.deliver()", timeout)
     with _lock:
-        _deliverers.setdefault(store, {})[name] = fn, retry
+        _deliverers.setdefault(store, {})[name] = Deliverer(fn, retry, timeout)
 
 
 def _check_name(name: str) -> None:
@@ -244,8 +289,14 @@ def _check_name(name: str) -> None:
         raise ValueError(f"the name of a destination has no colon, got {name!r}: functions of modules have one")
 
 
-def registered(store: str, name: str) -> tuple[Callable[[Any], Any], Retry | None] | None:
-    """Tell who delivers to a name, and when it is tried again; None: nobody."""
+def _check_timeout(where: str, timeout: Any) -> None:
+    is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if timeout is not None and not (is_number and timeout > 0):
+        raise ValueError(f"{where}: timeout must be more than 0 seconds, math.inf for no limit, not {timeout!r}")
+
+
+def registered(store: str, name: str) -> Deliverer | None:
+    """Tell who delivers to a name; None: nobody."""
     return _deliverers.get(store, {}).get(name)
 
 
@@ -261,7 +312,7 @@ def hand_over(store: str, to: Destination, id: str, payload: Any) -> Awaitable[N
         known = registered(store, to)
         if known is None:
             raise NobodyDelivers(to)
-        to = known[0]
+        to = known.fn
     given = call_with_key(id, functools.partial(to, payload))
     return _dropped(given) if inspect.isawaitable(given) else None
 

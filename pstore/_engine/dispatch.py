@@ -17,7 +17,7 @@ import itertools
 
 from pstore._engine.attempts import CLOSE, Answer, Attempt, Beat, Begun, Moved, News
 from pstore._engine.host import Host, is_coroutine_function
-from pstore._engine.limits import Limiter, Limits
+from pstore._engine.limits import INTERNAL, Limiter, Limits
 from pstore._engine.lines import Line
 from pstore._engine.loop import DurableLoop
 from pstore._engine.options import NONE
@@ -28,7 +28,7 @@ from pstore.clock import Clock
 __all__ = ["Dispatcher", "News"]
 
 # Functions without a limiter of their own take turns at so many threads; its share in a rate is none.
-THREADS = Limiter("pstore: threads", concurrency=32)
+THREADS = Limiter(f"{INTERNAL}threads", concurrency=32)
 
 
 class Dispatcher:

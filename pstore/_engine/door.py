@@ -11,6 +11,9 @@ Rules:
   error wait for it.
 - What passes is copied (`byvalue`).
 - An engine that is closed answers all that is open with EngineClosed: what was not acknowledged may be lost.
+- A run that ends with an error answers all that is open with RunFailed, as nobody may run the engine again.  What was
+  asked stays: what the run had begun, and what is still queued, is done and committed by the next run, if there is one.
+  What is asked while nobody runs the engine waits for that.
 """
 
 from __future__ import annotations
@@ -21,24 +24,36 @@ import concurrent.futures
 import contextvars
 import os
 import threading
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pstore._engine.byvalue import copied, packed, unpacked
 from pstore._engine.deliveries import DeadLetters, register, unregister
+from pstore._engine.host import is_for_tasks
 from pstore._engine.inbox import Inbox
 from pstore._engine.listening import Listener
 from pstore._engine.loop import DurableLoop
+from pstore._engine.mail import check_id
 from pstore._engine.outbox import Retry
 from pstore._engine.parking import some_ids
 from pstore._engine.queries import FrameLocals, ask, frames_of
 from pstore._engine.schedules import CatchUp, Schedule, Schedules
-from pstore._engine.tags import STATES
+from pstore._engine.tags import STATES, check_asked
 from pstore._engine.task import Task
 from pstore._engine.timers import Handle
 from pstore.client import socket_beside
-from pstore.errors import CaptureError, EngineClosed, EngineError, NotInEngine, TaskCancelled, UnknownTask
+from pstore.errors import (
+    CaptureError,
+    EngineClosed,
+    EngineError,
+    NotInEngine,
+    RunFailed,
+    Stalled,
+    TaskCancelled,
+    UnknownTask,
+)
 
 if TYPE_CHECKING:
     from pstore._store.store import Store
@@ -54,7 +69,8 @@ AGAIN = 0.05
 class Receipt(concurrent.futures.Future[T]):
     """What the engine owes its host: ``.result()`` in a thread, ``await`` in a coroutine of the host.
 
-    It is done when what it tells of is durable.  To cancel it takes nothing back.
+    It is done when what it tells of is durable; with RunFailed when the run ends with an error before, with
+    EngineClosed when the engine is closed before.  To cancel it takes nothing back.
     """
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -66,8 +82,8 @@ class Receipt(concurrent.futures.Future[T]):
         return asyncio.wrap_future(self, loop=loop).__await__()
 
     def settle(self, value: Any, error: BaseException | None) -> None:
-        """Make it done, unless it was cancelled."""
-        if not self.set_running_or_notify_cancel():
+        """Make it done, unless it was cancelled, or a run that failed has answered it."""
+        if self.done() or not self.set_running_or_notify_cancel():
             return
         if error is None:
             self.set_result(value)
@@ -86,6 +102,10 @@ class Door(abc.ABC):
     def _check_open(self) -> None:
         """Raise EngineClosed when the engine is closed."""
 
+    @abc.abstractmethod
+    def _check_usable(self) -> None:
+        """Raise that, or EngineInterrupted when nothing will be committed any more."""
+
     def _open_door(self) -> None:
         self._open: set[Receipt[Any]] = set()
         # What is to leave with the next commit.
@@ -102,10 +122,30 @@ class Door(abc.ABC):
         for listener in self._listeners:
             listener.close()
         unregister(self._loop.outbox.store_id)
-        left, self._open = self._open, set()
-        for receipt in left:
-            name = self._store.name
-            receipt.settle(None, EngineClosed(f"{name}: the engine was closed before this was known to be committed"))
+        name = self._store.name
+        for receipt in list(self._open):
+            text = f"{name}: the engine was closed before this was known to be committed"
+            self._settle(receipt, None, EngineClosed(text))
+
+    @contextmanager
+    def _answering_if_it_fails(self) -> Iterator[None]:
+        """Let those who wait know of the error by which a run ends."""
+        try:
+            yield
+        except (Stalled, asyncio.CancelledError, GeneratorExit):
+            raise  # it ended as it may, and goes on another time
+        except BaseException as error:
+            if not self._loop.is_running():  # else this was refused, as another run is under way
+                self._answer_with(error)
+            raise
+
+    def _answer_with(self, error: BaseException) -> None:
+        reason = f"as the run of the engine has ended with {type(error).__name__}: {error}"
+        for receipt in list(self._open):
+            failed = RunFailed(f"{self._store.name}: this is not known to be committed, {reason}")
+            failed.__cause__ = error
+            self._settle(receipt, None, failed)
+        self._watched.clear()
 
     # -- messages
 
@@ -122,11 +162,16 @@ class Door(abc.ABC):
             that is durable is received once.  One that was not acknowledged may be sent again under its id.
 
         Raises:
-            UnsupportedValue: the message cannot be stored, or refers to what belongs to the program.
+            UnsupportedValue: the message cannot be stored, or refers to what belongs to the program; `path` begins with
+                ``message``.
+            TypeError: the id is no text.
             UnknownTask, TaskDone (by the receipt): nobody can receive it.
+            RunFailed, EngineClosed (by the receipt): it was not acknowledged.
+            EngineInterrupted: the engine commits no more.
         """
-        self._check_open()
-        return self._ask(self._deliver, to, packed(message), id)
+        self._check_usable()
+        check_id(id)
+        return self._ask(self._deliver, to, packed(message, "message"), id)
 
     def _deliver(self, to: Any, message: bytes, id: str | None) -> bool:
         return self._loop.services.mail.deliver(self._loop, to, unpacked(message), id, self._store.root)
@@ -169,7 +214,7 @@ class Door(abc.ABC):
         Raises (by the receipt):
             UnknownTask: there is no task of that id.
         """
-        self._check_open()
+        self._check_usable()
         receipt: Receipt[T] = Receipt()
         self._open.add(receipt)
         if self._is_mine():
@@ -200,7 +245,9 @@ class Door(abc.ABC):
 
     # -- letters
 
-    def deliver(self, name: str, fn: Callable[[Any], Any], *, retry: Retry | None = None) -> None:
+    def deliver(
+        self, name: str, fn: Callable[[Any], Any], *, retry: Retry | None = None, timeout: float | None = None
+    ) -> None:
         """Deliver what tasks post to a name, in this process: ``fn(payload)`` is called for each letter, in order.
 
         What was posted to a name to which nobody delivers waits.  From any thread; call it before `run`.
@@ -210,9 +257,15 @@ class Door(abc.ABC):
             fn: a function, called in a thread, or a coroutine function; it may be bound to a client or a connection,
                 as it is not stored.
             retry: when a letter is tried again; None: for some ten minutes.
+            timeout: seconds that an attempt may take; None: 60; `math.inf`: as long as it takes.  One that takes longer
+                has failed with StepTimeout: a coroutine is cancelled, a function in a thread given up: it may ask
+                `pstore.step_cancelled`, and what it still delivers comes twice.
+
+        Raises:
+            TypeError, ValueError: `fn` is no function, `name` has a colon, or `timeout` is no span of time.
         """
         self._check_open()
-        register(self._loop.outbox.store_id, name, fn, retry)
+        register(self._loop.outbox.store_id, name, fn, retry, timeout)
         self._enter(self._loop.services.deliveries.start, self._loop, name)
 
     @property
@@ -242,7 +295,8 @@ class Door(abc.ABC):
         Args:
             name: of the schedule.
             when: a cron expression (needs ``pip install 'pstore[schedules]'``), or seconds from one to the next.
-            fn: a coroutine function.
+            fn: a coroutine function, what wraps one (`functools.wraps`, `functools.partial`), or a `pstore.step`; of
+                other functions it is only known when they are called, at the moment, what they give.
             *args: its arguments.
             tz: name of the time zone in which the cron expression is meant.
             catch_up: what happens to moments at which nobody ran: ``skip``, ``one`` (the latest starts a task) or
@@ -252,8 +306,11 @@ class Door(abc.ABC):
 
         Raises:
             ValueError: the expression, the time zone or another argument is wrong.
+            TypeError: `fn` is no coroutine function.
         """
         self._check_open()
+        if not is_for_tasks(fn):
+            raise TypeError(f"engine.schedule(name, when, fn, *args): {fn!r} is no coroutine function")
         schedules = Schedules(self._loop)
         schedule = schedules.put(name, when, fn, args, tz, catch_up=catch_up, limit=limit, late=late)
         self._enter(_nothing)  # so that a host that runs already commits it, and waits for its moment
@@ -304,20 +361,27 @@ class Door(abc.ABC):
 
         Args:
             state: ``active`` (not done), ``finished``, ``failed`` or ``cancelled``.
-            tag: the tags that they have, all of them: see `spawn` and `pstore.tag`.
+            tag: the tags that they have, all of them, by name and value: see `spawn` and `pstore.tag`.  Values of
+                another type are other tags: 1, 1.0 and True are three.
             since: those that came to their state, were started or ended, at this moment or later: UTC seconds, or a
                 datetime with a time zone.
 
         Returns:
             Tasks that are in `tasks`: all that are not done, and the done ones with a name of their own or that failed.
+
+        Raises:
+            ValueError: there is no such state, or `since` has no time zone.
+            TypeError: `tag` has a value that no tag has.
         """
         if state is not None and state not in STATES:
             raise ValueError(f"{state!r} is no state of tasks; there are {', '.join(STATES)}")
+        tag = {} if tag is None else tag
+        check_asked(tag)
         if isinstance(since, datetime):
             if since.tzinfo is None:
                 raise ValueError("since: a datetime has to have a time zone")
             since = since.timestamp()
-        return self._look(self._find, state, tag or {}, since)
+        return self._look(self._find, state, tag, since)
 
     def _find(self, state: str | None, tags: Mapping[str, Any], since: float | None) -> list[Task[Any]]:
         return [
@@ -333,7 +397,7 @@ class Door(abc.ABC):
         For what only that thread may do: to spawn a task, to look at `root`.  The receipt is done, with a copy of the
         result, when what it did is durable.
         """
-        self._check_open()
+        self._check_usable()
         return self._ask(_copied_result, fn, args)
 
     def _ask(self, fn: Callable[..., Any], *args: Any) -> Receipt[Any]:
@@ -362,7 +426,9 @@ class Door(abc.ABC):
             with self._looking:
                 if self._runner is None:  # and nobody begins to run it before this has looked
                     return fn(*args)
-            receipt = self._ask(fn, *args) if receipt is None else receipt
+            if receipt is None:  # not among those that are open: this sees by itself that nobody runs it any more
+                receipt = Receipt()
+                self._enter(self._answer, receipt, fn, args)
             if concurrent.futures.wait([receipt], AGAIN).done:
                 return receipt.result()
 
@@ -388,7 +454,7 @@ def _nothing() -> None:
 
 
 def _copied_result(fn: Callable[..., T], args: tuple[Any, ...]) -> T:
-    return copied(fn(*args))
+    return copied(fn(*args), "result")
 
 
 def _outcome(task: Task[Any]) -> tuple[Any, BaseException | None]:
@@ -398,7 +464,7 @@ def _outcome(task: Task[Any]) -> tuple[Any, BaseException | None]:
     task._log_traceback = False
     error = task._exception
     try:
-        return (copied(task._result), None) if error is None else (None, copied(error))
+        return (copied(task._result, "result"), None) if error is None else (None, copied(error, "exception"))
     except CaptureError as refused:
         how = "its result" if error is None else f"it failed with {error!r}, which"
         refusal = EngineError(f"task {task.id!r} is done; {how} cannot be copied for the host: {refused}")

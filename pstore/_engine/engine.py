@@ -149,20 +149,25 @@ class Engine(Door):
 
         Raises:
             TaskExists: there is a task of that id; see `spawn_once`.
+            TypeError: `fn` is no coroutine function, or anything else that gives a coroutine; or a tag has a value
+                that no tag can have.
         """
         self._check_open()
         if id is not None and id in self._loop.tasks:
             raise errors.TaskExists(id)
         check_tags(tags or {})
+        if not callable(fn):
+            raise TypeError(f"engine.spawn(fn, *args) needs a coroutine function and its arguments, not {fn!r}")
         coro = fn(*args)
+        if not asyncio.iscoroutine(coro):
+            raise TypeError(f"engine.spawn(fn, *args) needs a coroutine function, and {fn!r} gave {coro!r}")
         try:
             task = self._loop.spawn(coro, id)
             if tags:
                 self._loop.services.index.tag(task.id, tags)
             return task
         except BaseException:
-            if hasattr(coro, "close"):
-                coro.close()
+            coro.close()
             raise
 
     def spawn_once(
@@ -219,13 +224,16 @@ class Engine(Door):
             KeyboardInterrupt: Ctrl-C was pressed.  At the first one what ran is committed; the program can go on.  A
                 second one breaks into the running task, see EngineInterrupted.
             EngineInterrupted: see there.  EngineClosed.
+
+        With whatever it raises but what `until` gave, Stalled and EngineStopped, receipts that are open are answered by
+        RunFailed: nobody may run the engine again.
         """
         self._check_usable()
         if until is not None and until.get_loop() is not self._loop:
             raise errors.EngineError(f"{until!r} does not belong to this engine")
         self._check_not_hosted("engine.run()")
         self._stop = False
-        with self._running():
+        with self._answering_if_it_fails(), self._running():
             self._loop.parking.until = until
             if not self._refused:
                 self._commit_and_start()

@@ -25,7 +25,7 @@ from pstore._engine.effects import StepFunction
 from pstore._engine.threads import Threads
 from pstore.errors import StepFailed
 
-__all__ = ["AsyncHost", "Host", "is_coroutine_function"]
+__all__ = ["AsyncHost", "Host", "is_coroutine_function", "is_for_tasks"]
 
 
 class Host:
@@ -177,3 +177,10 @@ def is_coroutine_function(fn: Any) -> bool:
         else:
             break
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(type(fn), "__call__", None))  # noqa: B004
+
+
+def is_for_tasks(fn: Any) -> bool:
+    """Whether calling it in a loop gives what a task can run: a coroutine function, a wrapper of one, or a step."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    return isinstance(fn, StepFunction) or is_coroutine_function(fn) or is_coroutine_function(inspect.unwrap(fn))

@@ -37,6 +37,7 @@ def send(to: Task[Any] | asyncio.Task[Any] | Inbox | str, message: Any, *, id: s
 
     Raises:
         UnknownTask, TaskDone: nobody can receive it.
+        TypeError: the id is no text.
         NotInEngine: called outside a task; `Engine.send` is for the host.
     """
     loop = running_loop("pstore.send()")
@@ -67,7 +68,14 @@ def inbox() -> Inbox:
     return _inbox("pstore.inbox()")
 
 
-def post(to: str | Callable[[Any], Any], payload: Any, *, id: str | None = None, retry: Retry | None = None) -> str:
+def post(
+    to: str | Callable[[Any], Any],
+    payload: Any,
+    *,
+    id: str | None = None,
+    retry: Retry | None = None,
+    timeout: float | None = None,
+) -> str:
     """Post a letter to the world outside; it leaves after the commit of the step that posts it.
 
     Letters to one destination are delivered one after the other, in the order in which they were posted; each at least
@@ -80,17 +88,19 @@ def post(to: str | Callable[[Any], Any], payload: Any, *, id: str | None = None,
         id: by which the other side can tell a repetition; made up if None.  `step_key` gives it to the function.
         retry: when it is tried again; None: as the destination has it, or else for some ten minutes.  Its `deadline`
             is counted from the first attempt; one that is under way is not broken off.
+        timeout: seconds that an attempt may take; None: as the destination has it, or else 60; `math.inf`: as long as
+            it takes.  One that takes longer has failed, with StepTimeout; see `Engine.deliver`.
 
     Returns:
         The id.
 
     Raises:
         CaptureError: the payload cannot be stored.
-        ValueError: the name has a colon, as functions of modules have.
+        ValueError: the name has a colon, as functions of modules have; or `timeout` is no span of time.
         NotInEngine: called outside a task.
     """
     loop = running_loop("pstore.post()")
-    return loop.services.deliveries.post(loop, to, payload, id, retry)
+    return loop.services.deliveries.post(loop, to, payload, id, retry, timeout)
 
 
 def query(name: str, fn: Callable[..., Any] | None) -> None:
@@ -119,7 +129,7 @@ def query(name: str, fn: Callable[..., Any] | None) -> None:
 def tag(**tags: str | int | float | bool | None) -> None:
     """Set tags of this task, by which ``engine.find(tag={...})`` finds it: ``pstore.tag(customer="c-17")``.
 
-    A tag with the value None is taken away.
+    A tag with the value None is taken away.  Values of another type are other tags: 1, 1.0 and True are three.
 
     Raises:
         NotInEngine: called outside a task.

@@ -16,9 +16,12 @@ from typing import Any
 
 from pstore.errors import EngineError, UnknownLimiter
 
-__all__ = ["Limiter", "Limits", "Window", "limiter_of"]
+__all__ = ["INTERNAL", "Limiter", "Limits", "Window", "limiter_of"]
 
 Rate = tuple[int, float]
+
+# The names of limiters of pstore's own begin so.
+INTERNAL = "pstore: "
 
 # By name: what is declared in this process, and the module that did so last.
 _declared: dict[str, Limiter] = {}
@@ -103,7 +106,8 @@ def limiter_of(limit: Limiter | str, stored: dict[str, Limits]) -> Limiter:
         return limit
     if name in stored:
         return stored[name].limiter
-    raise UnknownLimiter(name, tuple(sorted({*_declared, *stored})))
+    known = {*_declared, *stored}
+    raise UnknownLimiter(name, tuple(sorted(each for each in known if not each.startswith(INTERNAL))))
 
 
 class Window:

@@ -21,7 +21,13 @@ from pstore.errors import EngineError, TaskDone, UnknownTask
 if TYPE_CHECKING:
     from pstore._engine.loop import DurableLoop
 
-__all__ = ["Mail"]
+__all__ = ["Mail", "check_id"]
+
+
+def check_id(id: Any) -> None:
+    """Complain about what cannot be the id of a message."""
+    if id is not None and not isinstance(id, str):
+        raise TypeError(f"the id of a message is a text, got {id!r}")
 
 
 class Mail:
@@ -42,9 +48,9 @@ class Mail:
         Raises:
             UnknownTask: there is no such task, nor an inbox of that name in `root`.
             TaskDone: nobody will receive it.
+            TypeError: the id is no text.
         """
-        if id is not None and not isinstance(id, str):
-            raise TypeError(f"the id of a message is a text, got {id!r}")
+        check_id(id)
         inbox = to if isinstance(to, Inbox) else self._addressed(loop, to, id, root or {})
         return inbox.put(loop, message, id)
 

@@ -61,7 +61,7 @@ def ask(loop: DurableLoop, task_id: str, name: str, args: tuple[Any, ...]) -> An
         raise EngineError(f"task {task.id!r} has declared no query {name!r} (it has: {known})")
     fn = declared[name]
     before = _state(fn) if loop.get_debug() else None
-    given = copied(_outside_of_tasks(fn, args))
+    given = copied(_outside_of_tasks(fn, args), "result")
     if before is not None and _state(fn) != before:
         raise QueryChanged(task.id, name)
     return given
@@ -82,7 +82,7 @@ def _copies(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     copies, left_out = {}, {}
     for name, value in values.items():
         try:
-            copies[name] = copied(value)
+            copies[name] = copied(value, name)
         except CaptureError as error:
             left_out[name] = str(error)
     return copies, left_out

@@ -25,7 +25,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pstore._engine.cron import Times
-from pstore.errors import EngineError
 
 if TYPE_CHECKING:
     from pstore._engine.loop import DurableLoop
@@ -167,8 +166,6 @@ class Schedules(Mapping[str, Schedule]):
         """Make a schedule, or change the one of that name; see `Engine.schedule`."""
         if catch_up not in CATCH_UP or limit < 1 or late < 0:
             raise ValueError(f"catch_up is one of {', '.join(CATCH_UP)}, limit at least 1, late not negative")
-        if not callable(fn):
-            raise EngineError(f"a schedule starts ``fn(*args)``, and {fn!r} is no coroutine function")
         schedule = self._loop.services.schedules.get(name)
         known = None if schedule is None else (schedule.times.spec, schedule.times.tz)
         # Looked at before anything is changed: it may be wrong.

@@ -66,7 +66,7 @@ class Served:
         engine = self._engine
         dispatcher = engine._steps
         steps = HostedSteps(dispatcher.host.post, dispatcher.lost, self._host)
-        with engine._served_by(self), dispatcher.host.coroutines_by(steps):
+        with engine._answering_if_it_fails(), engine._served_by(self), dispatcher.host.coroutines_by(steps):
             engine._loop.inbox.wake = self.wake
             self._soon()
             try:

@@ -4,7 +4,8 @@
     finished, failed, cancelled    done; since it ended
 
 Rules: kept when a task starts, ends, is tagged or dropped, so that nobody has to look at all tasks; time never goes
-backwards, so that the entries of a state are in the order of their moments, and the latest are found from the end.
+backwards, so that the entries of a state are in the order of their moments, and the latest are found from the end;
+values of another type are other tags, though Python has 1, 1.0 and True for equal.
 """
 
 from __future__ import annotations
@@ -17,18 +18,38 @@ if TYPE_CHECKING:
     from pstore._engine.parking import NoParking
     from pstore._engine.task import Task
 
-__all__ = ["STATES", "Index", "check_tags", "state_of"]
+__all__ = ["STATES", "Index", "check_asked", "check_tags", "state_of"]
 
 STATES = ("active", "finished", "failed", "cancelled")
 
 Value = str | int | float | bool
+# A name, the kind of the value, and the value, as a key of the index: without the kind True would be found as 1.
+Key = tuple[str, str, Value]
+
+# A bool is an int as well, and so comes before it.
+_KINDS = (("bool", bool), ("int", int), ("float", float), ("str", str))
 
 
 def check_tags(tags: Mapping[str, Any]) -> None:
     """Complain about values that tags cannot have."""
     for name, value in tags.items():
-        if value is not None and not isinstance(value, Value):
-            raise TypeError(f"the value of a tag is a text, a number or a truth value; {name}={value!r} is not")
+        if value is not None:
+            _key(name, value)
+
+
+def check_asked(tags: Any) -> None:
+    """Complain about what no tags can be found by."""
+    if not isinstance(tags, Mapping):
+        raise TypeError(f"tag={tags!r}: tags are looked for by name and value, as in tag={{'customer': 'c-17'}}")
+    for name, value in tags.items():
+        _key(name, value)
+
+
+def _key(name: str, value: Any) -> Key:
+    for kind, cls in _KINDS:
+        if isinstance(value, cls):
+            return name, kind, value
+    raise TypeError(f"the value of a tag is a text, a number or a truth value; {name}={value!r} is not")
 
 
 def state_of(task: Task[Any]) -> str:
@@ -44,13 +65,13 @@ class Index:
     Attributes:
         since: state -> id of a task -> moment, UTC seconds.
         tags: id of a task -> its tags.
-        tagged: (name, value) of a tag -> ids of the tasks that have it.
+        having: tag -> ids of the tasks that have it.
     """
 
     def __init__(self) -> None:
         self.since: dict[str, dict[str, float]] = {state: {} for state in STATES}
         self.tags: dict[str, dict[str, Value]] = {}
-        self.tagged: dict[tuple[str, Value], dict[str, None]] = {}
+        self.having: dict[Key, dict[str, None]] = {}
         self._mixed: dict[str, bool] = {}  # states whose moments are not in order, as tasks came back
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -75,6 +96,14 @@ class Index:
         self.since = {state: {} for state in STATES}
         for task in sorted(tasks, key=lambda task: task.since):
             self.since[state_of(task)][task.id] = task.since
+
+    def tell_types_apart(self) -> None:
+        """Take over the index of a store that was written when it had, as `tagged`, (name, value) of a tag."""
+        if vars(self).pop("tagged", None) is not None:
+            self.having = {}
+            for task_id, tags in self.tags.items():
+                for name, value in tags.items():
+                    self.having.setdefault(_key(name, value), {})[task_id] = None
 
     def started(self, task_id: str, moment: float) -> None:
         """Note a task that was made."""
@@ -102,15 +131,16 @@ class Index:
                 self._untag(task_id, name, own.pop(name))
             if value is not None:
                 own[name] = value
-                self.tagged.setdefault((name, value), {})[task_id] = None
+                self.having.setdefault(_key(name, value), {})[task_id] = None
         if not own:
             del self.tags[task_id]
 
     def _untag(self, task_id: str, name: str, value: Value) -> None:
-        ids = self.tagged[name, value]
+        key = _key(name, value)
+        ids = self.having[key]
         del ids[task_id]
         if not ids:
-            del self.tagged[name, value]
+            del self.having[key]
 
     def find(self, state: str | None, tags: Mapping[str, Value], since: float | None, parking: NoParking) -> list[str]:
         """Give the ids of the tasks that have this state and these tags, the earliest first."""
@@ -135,7 +165,7 @@ class Index:
     def _tagged(
         self, states: Iterable[str], tags: Mapping[str, Value], parking: NoParking
     ) -> Iterator[tuple[float, str]]:
-        sets = sorted((self.tagged.get(tag, {}) for tag in tags.items()), key=len)
+        sets = sorted((self.having.get(_key(*tag), {}) for tag in tags.items()), key=len)
         for task_id in sets[0]:
             if all(task_id in others for others in sets[1:]):
                 for state in states:

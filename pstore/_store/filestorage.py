@@ -31,6 +31,7 @@ import io
 import os
 import tempfile
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,27 @@ from pstore._store.filetail import Repair, keep_tail, report
 from pstore._store.filewalk import Found, no_checksum, walk
 from pstore.errors import StoreCorrupt, StoreError, StoreInDoubt, StoreNotWritten
 
-__all__ = ["MAGIC", "SealedFileStorage"]
+__all__ = ["MAGIC", "SealedFileStorage", "is_locked_here"]
+
+# The storages that hold the locks of their files, and the process that has locked them: a child inherits this.
+# The lock files have ids of processes in them, but two containers that share a folder may both be process 1.
+_locked_here: weakref.WeakKeyDictionary[SealedFileStorage, int] = weakref.WeakKeyDictionary()
 
 _IN_MEMORY = 16 << 20
 _CHUNK = 1 << 20
+
+
+def is_locked_here(path: str) -> bool:
+    """Whether this process has the file open, not only to read."""
+    names = [storage._file_name for storage, process in list(_locked_here.items()) if process == os.getpid()]
+    return any(_is_one_file(name + ".lock", path + ".lock") for name in names)
+
+
+def _is_one_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
 
 
 class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
@@ -88,6 +106,7 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
             super().__init__(path, read_only=read_only)
             if not read_only:
                 self._own_files()
+                _locked_here[self] = os.getpid()
         except BaseException:
             self._let_go()
             raise
@@ -294,6 +313,7 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
             if not self._doubt and self._found.start:
                 self._sync_at_end()
         super().close()
+        _locked_here.pop(self, None)
         if self._marks is not None:
             self._marks.close()
 

@@ -21,6 +21,7 @@ from ZODB.FileStorage.FileStorage import RedundantPackWarning
 from ZODB.POSException import StorageError
 from ZODB.utils import u64
 
+from pstore._store.lost import is_lost
 from pstore.errors import NoHistory, NoSuchState, StoreError
 
 __all__ = ["Transaction", "pack", "tid_of", "transactions"]
@@ -129,6 +130,8 @@ def _pack(storage: Any, target: Any, references: Any) -> None:
     except RedundantPackWarning:  # an error of FileStorage's, by that name: there is nothing to do
         return
     except StorageError as error:
+        if is_lost(error):
+            raise
         raise StoreError(_name(storage), f"it could not be packed ({error})") from error
     except ValueError as error:  # MappingStorage
         if "Already packed" not in str(error):

@@ -258,7 +258,10 @@ class Keeper:
             if survey is not None:
                 self.live.take_back(survey)
             self.failed = self._jar.doubtful or isinstance(error, ConflictError)
-            raise self._not_committed(error) from error
+            said = self._not_committed(error)
+            if said is error:
+                raise
+            raise said from error
         lost = self.live.capsules.settle(capsules, self.live.tid)
         shelf.stored(self.live.tid)
         for cluster, _, digest in bodies:
@@ -266,7 +269,7 @@ class Keeper:
             self.live.heap.shrunk.pop(cluster, None)
             if cluster.nodes and isinstance(cluster.nodes[0], Persistent):
                 self._jar.stored(cluster.nodes[0], self.live.tid)
-        self._jar.refresh()
+        self._jar.refresh_if_possible()
         return lost
 
     def _named(self) -> list[tuple[bytes, bytes, bytes]]:

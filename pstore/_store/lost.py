@@ -7,11 +7,13 @@ either way the bytes are as they were, and trying again may help.  RelStorage an
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from pstore.errors import StoreError
+from pstore.errors import StoreError, StoreUnavailable
 
-__all__ = ["is_lost", "raise_lost", "text_of"]
+__all__ = ["is_lost", "raise_lost", "reaching", "text_of"]
 
 _SAID_BY = {
     "psycopg2": ("OperationalError", "InterfaceError"),
@@ -24,6 +26,16 @@ _SAID_BY = {
 def is_lost(error: BaseException) -> bool:
     """Whether a driver says that it cannot reach its server, or that the server cannot do what was asked."""
     return any(cls.__name__ in _SAID_BY.get(cls.__module__.partition(".")[0], ()) for cls in type(error).__mro__)
+
+
+@contextmanager
+def reaching(storage: Any) -> Iterator[None]:
+    """Let what a driver raises when its server is gone be StoreUnavailable."""
+    try:
+        yield
+    except Exception as error:
+        raise_lost(error, storage, StoreUnavailable)
+        raise
 
 
 def raise_lost(error: Exception, storage: Any, kind: type[StoreError]) -> None:

@@ -25,6 +25,7 @@ import pickle
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from persistent import Persistent
@@ -34,7 +35,7 @@ from ZODB.DB import DB
 from ZODB.serialize import ObjectWriter
 from ZODB.utils import z64
 
-from pstore._store.lost import raise_lost
+from pstore._store.lost import raise_lost, reaching
 from pstore.errors import FormatError, StoreNotWritten, StoreUnavailable
 
 __all__ = ["CAPSULE_FORMAT", "PAGE_FORMAT", "RECORD_FORMAT", "Database", "Jar", "Record", "decode", "encode"]
@@ -146,13 +147,16 @@ class Jar(Connection):  # type: ignore[misc]  # ZODB has no types
     Attributes:
         activate: loads the state of a Persistent object: (object) -> None; None: ZODB does it by itself.
         doubtful: a commit failed in its last phase: whether it is stored is only known when the database is opened.
+        behind: the database is seen as it was before a commit of this connection; to be made up for at the next use.
     """
 
     activate: Callable[[Any], None] | None = None
-    doubtful = False
+    doubtful = behind = False
 
     def read(self, oid: bytes) -> tuple[bytes, bytes]:
         """Data of a record, and id of the transaction that wrote it."""
+        if self.behind:
+            self.refresh()
         try:
             return self._storage.load(oid)  # type: ignore[no-any-return]
         except Exception as error:
@@ -173,16 +177,25 @@ class Jar(Connection):  # type: ignore[misc]  # ZODB has no types
 
     def refresh(self) -> None:
         """See what others have committed; without it, the database is seen as it was."""
-        try:
-            self._storage.sync(True)
-            self._storage.poll_invalidations()
-        except Exception as error:
-            raise_lost(error, self._storage, StoreUnavailable)
-            raise
+        with reaching(self._storage):
+            self._see_present()
+
+    def refresh_if_possible(self) -> None:
+        """The same after a commit: as that is down, an error is of no account, and what is to be seen waits."""
+        self.behind = True
+        with suppress(Exception):
+            self._see_present()
+
+    def _see_present(self) -> None:
+        self._storage.sync(True)
+        self._storage.poll_invalidations()
+        self.behind = False
 
     def setstate(self, obj: Any) -> None:
         """Load the state of a ghost."""
         if self.activate is None or obj._p_oid == z64 or isinstance(obj, Record):
+            if self.behind:
+                self.refresh()
             super().setstate(obj)
         else:
             self.activate(obj)
@@ -262,6 +275,8 @@ class Jar(Connection):  # type: ignore[misc]  # ZODB has no types
         storage = self._storage
         meta = TransactionMetaData("", note or "", {})
         try:
+            if self.behind:
+                self._see_present()
             storage.tpc_begin(meta)
             try:
                 for oid, serial, data in records:

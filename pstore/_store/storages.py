@@ -32,7 +32,7 @@ import zc.lockfile
 from ZODB.FileStorage.FileStorage import CorruptedError, FileStorageError
 from ZODB.MappingStorage import MappingStorage
 
-from pstore._store.filestorage import MAGIC, SealedFileStorage
+from pstore._store.filestorage import MAGIC, SealedFileStorage, is_locked_here
 from pstore.errors import NotAStore, StoreCorrupt, StoreLocked, StoreTruncated, UnsupportedStorage
 
 __all__ = ["DURABILITIES", "open_storage", "shown"]
@@ -64,7 +64,7 @@ def open_storage(uri: str | os.PathLike[str] | Any, *, read_only: bool = False, 
         MissingExtra: a package has to be installed for it.
         NotAStore: the path leads to something that is not a store.
         StoreTruncated, StoreCorrupt: it is damaged.
-        StoreLocked: another process has it open; trying again may help.
+        StoreLocked: another process has it open, and trying again may help; or this one has.
         StoreUnavailable: the server cannot be reached.
     """
     if durability not in DURABILITIES:
@@ -105,7 +105,7 @@ def _open_file(path: Path, read_only: bool, sync: bool) -> Any:
     except (FileStorageError, CorruptedError) as error:
         raise StoreCorrupt(str(path), str(error)) from error
     except zc.lockfile.LockError as error:
-        raise StoreLocked(str(path)) from error
+        raise StoreLocked(str(path), is_locked_here(str(path))) from error
     except OSError as error:
         raise NotAStore(str(path), f"it cannot be opened ({error.strerror or error})") from error
 

@@ -35,6 +35,7 @@ from pstore._store.endings import Mortals
 from pstore._store.history import Transaction
 from pstore._store.keeper import Keeper
 from pstore._store.live import unreadable
+from pstore._store.lost import reaching
 from pstore._store.records import RECORD_FORMAT, Database, Jar, Record
 from pstore._store.shelf import Shelf
 from pstore._store.storages import open_storage, shown
@@ -299,9 +300,11 @@ class Store:
 
         Raises:
             NoHistory: the storage keeps only the present.
+            StoreUnavailable: the server cannot be reached.
         """
         self._check_open()
-        return history.transactions(self._db, limit)
+        with reaching(self._db.storage):
+            return history.transactions(self._db, limit)
 
     def at(self, when: bytes | datetime) -> Store:
         """Give the store as it was: read-only, with objects of its own, frames of then included.
@@ -314,12 +317,14 @@ class Store:
         Raises:
             NoHistory: the storage keeps only the present.
             NoSuchState: there is no such state, or it was packed away.
+            StoreUnavailable: the server cannot be reached.
         """
         self._check_open()
-        tid = history.tid_of(self._db, when)
-        past = Store.__new__(Store)
-        past.name = f"{self.name} at {tid.hex()}"
-        past._begin(self._db, self._policy, tid, read_only=True)
+        with reaching(self._db.storage):
+            tid = history.tid_of(self._db, when)
+            past = Store.__new__(Store)
+            past.name = f"{self.name} at {tid.hex()}"
+            past._begin(self._db, self._policy, tid, read_only=True)
         self._pasts.add(past)
         return past
 
@@ -332,12 +337,14 @@ class Store:
 
         Raises:
             StoreReadOnly.  NoHistory, NoSuchState, StoreError: see `history.pack`.
+            StoreUnavailable: the server cannot be reached.
         """
         self._check_open()
         if self._read_only:
             raise StoreReadOnly(self.name)
-        self._keeper.compact()
-        history.pack(self._db, keep)
+        with reaching(self._db.storage):
+            self._keeper.compact()
+            history.pack(self._db, keep)
 
     def __reduce__(self) -> Any:
         raise CaptureError(

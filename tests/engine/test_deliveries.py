@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 
@@ -165,8 +166,8 @@ def test_what_another_process_would_not_find_is_no_destination(reopen, to):
 
 def test_nonsense_is_refused(reopen):
     async def work():
-        with pytest.raises(CaptureError):
-            pstore.post(deliver, threading.Lock())
+        with pytest.raises(CaptureError, match=r" at payload\['lock'\]: "):
+            pstore.post(deliver, {"lock": threading.Lock()})
         with pytest.raises(TypeError, match="got 5"):
             pstore.post(deliver, 1, id=5)
         with pytest.raises(ValueError, match="no colon"):
@@ -254,6 +255,86 @@ def test_a_rest_between_attempts_survives_a_restart(reopen, clock, monkeypatch):
     reopen().run()
     assert payloads() == [1, 1]
     assert clock.now() == 1050
+
+
+HUNG = pstore.volatile([])  # what has become of those that hung
+
+
+def hang(payload):
+    SENT.append((payload, pstore.step_key()))
+    if payload == "hangs":
+        HUNG.append("given up" if pstore.step_cancelled(wait=10) else "ended")
+
+
+async def hang_later(payload):
+    SENT.append((payload, pstore.step_key()))
+    try:
+        if payload == "hangs":
+            await asyncio.sleep(10)
+    except asyncio.CancelledError:
+        HUNG.append("given up")
+        raise
+
+
+@pytest.mark.parametrize("to", [hang, hang_later, "name"])
+@pytest.mark.parametrize(
+    ("deliverer", "letter", "seconds"), [({}, {}, 60), ({"timeout": 5}, {}, 5), ({"timeout": 500}, {"timeout": 2}, 2)]
+)
+def test_a_destination_that_hangs_does_not_block_those_behind_it(tmp_path, to, deliverer, letter, seconds):
+    HUNG.clear()
+    if not isinstance(to, str):
+        deliverer, seconds = {}, letter.get("timeout", 60)
+    clock = VirtualClock(1000.0, patience=0.05)
+    with pstore.open(tmp_path / "x.fs", clock=clock) as engine:
+        engine.deliver("name", hang, **deliverer)
+
+        async def work():
+            retry = pstore.Retry(attempts=2, delay=1.0)
+            pstore.post(to, "hangs", retry=retry, **letter)
+            pstore.post(to, "behind")
+
+        engine.spawn(work)
+        engine.run()
+        assert payloads() == ["hangs", "hangs", "behind"]
+        assert clock.now() == 1000 + 2 * seconds + 1
+        (dead,) = engine.dead_letters
+        assert f"StepTimeout: step hand_over [{dead.id.partition('.')[0]}." in dead.error
+        assert f"more than timeout={seconds} s" in dead.error
+        for _ in range(1000):
+            if len(HUNG) == 2:
+                break
+            time.sleep(0.005)
+    assert HUNG == ["given up"] * 2
+
+
+def test_a_letter_may_take_as_long_as_it_takes(reopen):
+    async def work():
+        pstore.post(deliver, 1, timeout=math.inf)
+        pstore.post("name", 2)
+        pstore.post("name", 3, timeout=4)
+
+    engine = reopen()
+    engine.deliver("name", deliver, timeout=math.inf)
+    engine.spawn(work)
+    engine.call_soon_threadsafe(engine.stop)
+    engine.run()
+    asked = {step.args[-1]: step.options for step in engine._loop.outbox.pending.values()}
+    assert asked == {1: None, 2: None}
+    engine.run()
+    assert sorted(payloads()) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("timeout", [0, -1, math.nan, "5", True])
+def test_a_timeout_is_a_span(reopen, timeout):
+    async def work():
+        with pytest.raises(ValueError, match="timeout must be more than 0 seconds"):
+            pstore.post(deliver, 1, timeout=timeout)
+        return 1
+
+    engine = reopen()
+    assert engine.run(engine.spawn(work)) == 1
+    with pytest.raises(ValueError, match=r"engine.deliver\(\): timeout must be more than 0 seconds, math.inf"):
+        engine.deliver("name", deliver, timeout=timeout)
 
 
 def test_what_cannot_be_delivered_is_dead_and_can_be_posted_again(reopen):

@@ -241,9 +241,41 @@ def test_spawned_tasks_do_not_inherit_the_context_of_the_caller(reopen):
         label.reset(token)
 
 
+def test_what_an_engine_gives_has_a_name_to_annotate_with(reopen):
+    async def post(payload):
+        pstore.post(fail, payload, retry=pstore.Retry(attempts=1))
+        return pstore.inbox()
+
+    engine = reopen()
+    assert isinstance(task := engine.spawn(post, "a", id="post"), pstore.Task)
+    assert isinstance(engine.send(task, 1), pstore.Receipt)
+    assert isinstance(engine.wait(task), pstore.Receipt)
+    assert isinstance(engine.call(len, "a"), pstore.Receipt)
+    assert isinstance(engine.run(task), pstore.Inbox)
+    engine.run()
+    assert isinstance(engine.dead_letters[0], pstore.Letter)
+    assert isinstance(engine.schedule("nap", 5, nap, 1), pstore.Schedule)
+    assert not {name for name in pstore.__all__ if not hasattr(pstore, name)}
+    assert pstore.__all__ == sorted(pstore.__all__)
+
+
 def test_not_a_coroutine_function_is_refused(reopen):
-    with pytest.raises(TypeError, match="a coroutine was expected"):
-        reopen().spawn(len, "abc")
+    engine = reopen()
+    with pytest.raises(TypeError, match="needs a coroutine function, and <built-in function len> gave 3"):
+        engine.spawn(len, "abc")
+    with pytest.raises(TypeError, match="needs a coroutine function and its arguments, not 5"):
+        engine.spawn(5)
+    with pytest.raises(TypeError, match="not <coroutine object nap"):
+        engine.spawn_once("a", coro := nap(1))
+    coro.close()
+    assert not engine.tasks
+
+
+def test_what_a_refused_function_has_given_is_left_alone(reopen):
+    with open(__file__) as file:
+        with pytest.raises(TypeError, match="needs a coroutine function"):
+            reopen().spawn(lambda: file)
+        assert not file.closed
 
 
 # -- failures

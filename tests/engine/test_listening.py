@@ -11,13 +11,14 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
 
 import pstore
 from pstore._engine import listening
-from pstore.errors import EngineError, NotAcknowledged, TaskDone, UnknownTask
+from pstore.errors import CaptureError, EngineError, NotAcknowledged, TaskDone, UnknownTask
 from tests.processes import ROOT
 from tests.tools.kit import here
 
@@ -60,6 +61,12 @@ def test_a_message_comes_through(tmp_path):
     assert not os.path.exists(path)
     with pytest.raises(NotAcknowledged, match="nobody listens"):
         pstore.client.send(path, "task", 1)
+
+
+@pytest.mark.parametrize(("to", "id"), [("task", 5), (5, None)])
+def test_what_is_no_text_is_not_sent(tmp_path, to, id):
+    with pytest.raises(TypeError, match="is a text, got 5"):  # and not that nobody listens
+        pstore.client.send(tmp_path / "x.fs", to, 1, id=id)
 
 
 def test_errors_come_back(tmp_path):
@@ -137,6 +144,27 @@ def test_a_program_that_does_not_run_acknowledges_nothing(tmp_path):
         engine.listen()
         with pytest.raises(NotAcknowledged, match="in time"):
             pstore.client.send(tmp_path / "x.fs", "task", 1, timeout=0.05)
+
+
+def test_a_program_whose_run_fails_acknowledges_nothing(tmp_path):
+    with pstore.open(tmp_path / "x.fs") as engine:
+        path = engine.listen()
+        engine.root["lock"] = threading.Lock()
+        answers = []
+
+        def send():
+            with pytest.raises(NotAcknowledged, match="ended with UnsupportedValue") as caught:
+                pstore.client.send(path, "inbox", 1)
+            answers.append(caught.value)
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        while engine._loop.inbox.empty():
+            time.sleep(0.001)
+        with pytest.raises(CaptureError):
+            engine.run()
+        thread.join()
+        assert len(answers) == 1
 
 
 def test_the_command(tmp_path):

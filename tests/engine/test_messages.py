@@ -9,7 +9,19 @@ import time
 import pytest
 
 import pstore
-from pstore.errors import CaptureError, EngineClosed, EngineError, NotInEngine, TaskDone, UnknownTask
+from pstore.errors import (
+    CaptureError,
+    EngineClosed,
+    EngineError,
+    EngineInterrupted,
+    EngineStopped,
+    NotInEngine,
+    RunFailed,
+    Stalled,
+    TaskDone,
+    UnknownTask,
+    UnsupportedValue,
+)
 from pstore.testing import VirtualClock
 
 
@@ -102,6 +114,15 @@ def test_what_belongs_to_the_program_is_no_message(reopen):
             engine.send(task, message)
 
 
+@pytest.mark.parametrize("shape", ["message", "message['a'][1]"])
+def test_a_refusal_has_the_path_in_the_message(reopen, shape):
+    lock = threading.Lock()
+    with pytest.raises(UnsupportedValue) as caught:
+        reopen().send("receiver", lock if shape == "message" else {"a": [1, lock]})
+    assert caught.value.path == shape
+    assert f"cannot store _thread.lock at {shape}: " in str(caught.value)
+
+
 def test_a_message_to_nobody_is_an_error(reopen):
     engine = reopen()
     task = start(engine, 0)
@@ -185,13 +206,105 @@ def test_a_refused_commit_acknowledges_nothing(reopen):
     engine = reopen()
     start(engine)
     engine.root["lock"] = threading.Lock()
-    receipt = engine.send("receiver", 1)
+    receipt = engine.send("receiver", 1, id="a")
+    with pytest.raises(CaptureError) as refused:
+        engine.run()
+    with pytest.raises(RunFailed, match="not known to be committed, as .* ended with UnsupportedValue: cannot") as told:
+        receipt.result(0)
+    assert told.value.__cause__ is refused.value
+    del engine.root["lock"]
+    again = engine.send("receiver", 1, id="a")
+    engine.run()
+    assert again.result(0) is False  # the next run did what it was asked, once
+    assert engine.root["out"] == [1]
+
+
+def test_a_run_that_fails_answers_all_that_is_open(reopen):
+    """Also who waits for a task, and whose request was not even begun."""
+    engine = reopen()
+    start(engine)
+
+    def break_and_send():
+        engine.root["lock"] = threading.Lock()
+        receipts.append(engine.send("receiver", "late", id="late"))
+
+    receipts = [engine.call(break_and_send), engine.wait("receiver"), engine.future(engine.tasks["receiver"])]
     with pytest.raises(CaptureError):
         engine.run()
-    assert not receipt.done()
+    for receipt in receipts:
+        with pytest.raises(RunFailed):
+            receipt.result(0)
+    assert len(receipts) == 4
+    assert not engine._open
     del engine.root["lock"]
+    asked_while_nobody_runs = engine.wait("receiver")
+    assert engine.run(engine.tasks["receiver"]) == ["late"]
+    assert asked_while_nobody_runs.result(0) == ["late"]
+
+
+def test_a_run_that_ends_as_it_should_answers_nothing(reopen):
+    engine = reopen()
+    task = start(engine)
+    receipt, nested = engine.wait(task), engine.call(engine.run)
+    assert engine.run() == [task]
+    with pytest.raises(EngineError, match="running already"):
+        nested.result(0)
+    with pytest.raises(Stalled):
+        engine.run(task)
+    with pytest.raises(ZeroDivisionError):
+        engine.run(engine.spawn(divide))
+    engine.call_soon_threadsafe(engine.stop)
+    with pytest.raises(EngineStopped):
+        engine.run(engine.tasks["receiver"])
+    assert not receipt.done()
+    engine.send(task, 1)
     engine.run()
-    assert receipt.result(0) is True
+    assert receipt.result(0) == [1]
+
+
+async def divide():
+    1 / 0
+
+
+def test_a_thread_that_waits_learns_that_the_run_has_failed(reopen):
+    engine = reopen()
+    start(engine)
+    errors = []
+
+    def run():
+        try:
+            engine.run(forever=True)
+        except CaptureError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    waiting = engine.wait("receiver")
+    broken = engine.call(lambda: engine.root.update(lock=threading.Lock()))
+    for receipt in (broken, waiting):
+        with pytest.raises(RunFailed):
+            receipt.result(30)
+    thread.join()
+    assert len(errors) == 1
+    assert [task.id for task in engine.find()] == ["receiver"]
+
+
+def test_an_engine_that_commits_no_more_takes_no_requests(reopen):
+    async def leave():
+        raise SystemExit(3)
+
+    engine = reopen()
+    start(engine)
+    receipt = engine.send("receiver", 1)
+    engine.spawn(leave)
+    with pytest.raises(SystemExit):
+        engine.run()
+    with pytest.raises(RunFailed, match="SystemExit: 3"):
+        receipt.result(0)
+    for ask in (lambda: engine.send("receiver", 1), lambda: engine.wait("receiver"), lambda: engine.call(len, "a")):
+        with pytest.raises(EngineInterrupted):
+            ask()
+    assert [task.id for task in engine.find(state="active")] == ["receiver"]
 
 
 # -- once
@@ -216,10 +329,9 @@ def test_a_message_under_the_same_id_is_taken_once(reopen):
 def test_an_id_is_a_text(reopen):
     engine = reopen()
     start(engine)
-    receipt = engine.send("receiver", 1, id=7)
-    engine.run()
-    with pytest.raises(TypeError, match="got 7"):
-        receipt.result(0)
+    with pytest.raises(TypeError, match="the id of a message is a text, got 7"):
+        engine.send("receiver", 1, id=7)
+    assert engine._loop.inbox.empty()
 
 
 def test_ids_are_known_for_a_count(reopen, clock):
@@ -471,6 +583,16 @@ def test_tasks_share_what_they_send(reopen):
     assert engine.root["out"][0] is engine.root["shared"]
 
 
+def test_nor_does_a_task_send_under_a_number():
+    async def work():
+        with pytest.raises(TypeError, match="the id of a message is a text, got 7"):
+            pstore.send("work", 1, id=7)
+        return 1
+
+    with pstore.open("memory:") as engine:
+        assert engine.run(engine.spawn(work, id="work")) == 1
+
+
 def test_a_task_that_sends_to_nobody_gets_the_error(reopen):
     async def work():
         with pytest.raises(UnknownTask):
@@ -587,6 +709,7 @@ def test_calls_are_made_in_the_thread_of_the_engine():
     with pstore.open("memory:") as engine:
         items = engine.root["items"] = [1]
         threads = []
+        items_and_lock = engine.call(lambda: [items, threading.Lock()])
 
         def look(n):
             threads.append(threading.get_ident())
@@ -600,3 +723,5 @@ def test_calls_are_made_in_the_thread_of_the_engine():
         assert threads == [threading.get_ident()]
         with pytest.raises(TypeError):
             wrong.result(0)
+        with pytest.raises(UnsupportedValue, match=r" at result\[1\]: "):
+            items_and_lock.result(0)

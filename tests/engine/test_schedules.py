@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import sys
 from datetime import datetime, timezone
@@ -158,23 +159,64 @@ def test_what_fails_does_not_end_the_schedule(reopen, clock, caplog):
         out.append(pstore.now())
         raise ValueError("why")
 
+    @functools.wraps(note)
     def wrong(out):
         out.append("wrong")
         raise OSError("no coroutine")
 
+    @functools.wraps(note)
+    def nothing(out):
+        pass
+
     engine = reopen()
     engine.schedule("fail", 60, fail, out_of(engine))
     engine.schedule("wrong", 100, wrong, out_of(engine))
-    engine.schedule("no coroutine", 100, len, out_of(engine))
+    engine.schedule("no coroutine", 100, nothing, out_of(engine))
     pass_time(engine, clock, 190)
     assert engine.root["out"] == [1060, "wrong", 1120, 1180]
     assert "schedule 'wrong' could not start a task" in caplog.text
     assert "schedule 'no coroutine' could not start a task" in caplog.text
     assert len(engine.find(state="failed")) == 3
-    with pytest.raises(EngineError, match="no coroutine function"):
-        engine.schedule("x", 60, 5)
     with pytest.raises(ValueError, match="catch_up"):
         engine.schedule("x", 60, fail, catch_up="none")
+
+
+class Reporter:
+    async def report(self, out):
+        out.append("method")
+
+    async def __call__(self, out):
+        out.append("instance")
+
+
+@pstore.step
+def step(out):
+    return "a step, whose result is dropped"
+
+
+@functools.wraps(note)
+def wrapper(out):
+    return Reporter().report(out)
+
+
+@pytest.mark.parametrize("fn", [5, print, out_of, lambda out: note(out), Reporter, functools.partial(print)])
+def test_what_is_no_coroutine_function_is_refused(reopen, fn):
+    engine = reopen()
+    with pytest.raises(TypeError, match="no coroutine function") as caught:
+        engine.schedule("x", 60, fn, [])
+    assert repr(fn) in str(caught.value)
+    assert not engine.schedules
+
+
+@pytest.mark.parametrize("fn", [note, Reporter(), Reporter().report, wrapper, functools.partial(wrapper), step])
+def test_what_is_scheduled(reopen, clock, caplog, fn):
+    engine = reopen()
+    engine.schedule("x", 60, fn, out_of(engine))
+    engine.commit()
+    engine = reopen()
+    pass_time(engine, clock, 65)
+    assert not caplog.records
+    assert len(engine.root["out"]) == (fn is not step)
 
 
 def test_only_what_a_schedule_started_has_a_moment(reopen):

@@ -9,7 +9,15 @@ import time
 import pytest
 
 import pstore
-from pstore.errors import CaptureError, EngineClosed, EngineError, EngineInterrupted, TaskCancelled, UnknownTask
+from pstore.errors import (
+    CaptureError,
+    EngineClosed,
+    EngineError,
+    EngineInterrupted,
+    RunFailed,
+    TaskCancelled,
+    UnknownTask,
+)
 from pstore.testing import VirtualClock
 
 
@@ -400,6 +408,33 @@ def test_what_leaves_the_program_leaves_the_host():
 
     with pytest.raises(SystemExit):
         asyncio.run(main())
+
+
+def test_who_awaits_something_learns_that_serving_has_failed():
+    async def main():
+        with pstore.open("memory:", clock=VirtualClock()) as engine:
+            task = engine.spawn(echo, [])
+            serving = asyncio.create_task(engine.serve())
+            assert await engine.send(task, 1) is True
+            engine.root["lock"] = threading.Lock()
+            waiting = asyncio.create_task(asyncio.wait_for(engine.wait(task), 20))
+            with pytest.raises(RunFailed) as told:
+                await asyncio.wait_for(engine.send(task, 2, id="two"), 20)
+            with pytest.raises(RunFailed):
+                await waiting
+            with pytest.raises(CaptureError) as refused:
+                await serving
+            assert told.value.__cause__ is refused.value
+            del engine.root["lock"]
+            serving = asyncio.create_task(engine.serve())
+            assert await engine.send(task, 2, id="two") is False
+            later = engine.wait(task)
+            serving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await serving
+            assert not later.done()
+
+    asyncio.run(main())
 
 
 def test_what_a_host_must_not_do():

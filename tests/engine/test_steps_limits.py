@@ -12,6 +12,7 @@ import pytest
 
 import pstore
 from pstore._engine import limits as limits_module
+from pstore._engine.dispatch import THREADS
 from pstore.errors import EngineError, UnknownLimiter
 from pstore.testing import VirtualClock
 from tests.engine.restarts import outcomes
@@ -489,6 +490,7 @@ def test_one_that_nobody_declares(reopen):
     with pytest.raises(UnknownLimiter, match=r"no limiter 'bnak'; there are: 'bank'; write pstore\.Limiter\('bnak'"):
         run(reopen(), functools.partial(do, abs, -1, limit="bnak"))
     limits_module._declared.clear()
+    limits_module._declared[THREADS.name] = THREADS  # as in a process of nobody's test
     with pytest.raises(UnknownLimiter, match="there are: none"):
         run(reopen(), functools.partial(do, abs, -1, limit="bank"))
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import random
+import re
 import threading
 from datetime import datetime, timezone
 
@@ -12,6 +14,9 @@ import pytest
 import pstore
 from pstore._engine.tags import state_of
 from pstore.errors import NotInEngine
+
+
+KINDS = {kind.__name__: kind for kind in (bool, int, float, str)}
 
 
 async def nap(seconds):
@@ -45,8 +50,8 @@ def check(engine):
     for id, tags in index.tags.items():
         assert tags
         assert id in engine.tasks
-    pairs = {(tag, id) for id, tags in index.tags.items() for tag in tags.items()}
-    assert pairs == {(tag, id) for tag, found in index.tagged.items() for id in found}
+    pairs = {(name, type(value), value, id) for id, tags in index.tags.items() for name, value in tags.items()}
+    assert pairs == {(name, KINDS[kind], value, id) for (name, kind, value), ids in index.having.items() for id in ids}
 
 
 def test_states(reopen, clock):
@@ -141,6 +146,65 @@ def test_a_task_whose_tags_are_refused_is_not_started(reopen):
         engine.spawn(nap, 1, id="nap", tags={"kind": [1]})
     assert not engine.tasks
     assert engine.run(engine.spawn(nap, 1, id="nap", tags={"kind": 1})) is None
+
+
+def test_values_of_another_type_are_other_tags(reopen):
+    values = {"int": 1, "bool": True, "float": 1.0, "zero": 0, "false": False, "minus zero": -0.0, "text": "1"}
+    engine = reopen()
+    for id, value in values.items():
+        engine.spawn(nap, 5, id=id, tags={"a": value})
+    for _ in range(2):
+        for id, value in values.items():
+            assert ids(engine, tag={"a": value}) == [id]
+        assert ids(engine, tag={"a": 0.0}) == ["minus zero"]
+        check(engine)
+        engine.commit()
+        engine = reopen()
+    engine.run()
+    for id in values:
+        engine.forget(id)
+    assert not engine._loop.services.index.having
+
+
+class Colour(str, enum.Enum):
+    RED = "red"
+
+
+def test_a_subclass_is_found_by_what_it_is_equal_to(reopen):
+    engine = reopen()
+    engine.spawn(nap, 5, id="a", tags={"colour": Colour.RED})
+    assert ids(engine, tag={"colour": "red"}) == ids(engine, tag={"colour": Colour.RED}) == ["a"]
+
+
+@pytest.mark.parametrize("value", [[1], {"b": 1}, None, b"1"])
+def test_what_is_looked_for_is_plain(reopen, value):
+    with pytest.raises(TypeError, match=rf"a={re.escape(repr(value))} is not"):
+        reopen().find(tag={"a": value})
+
+
+@pytest.mark.parametrize("tag", [["a"], "a", 1])
+def test_tags_are_looked_for_by_name_and_value(reopen, tag):
+    with pytest.raises(TypeError, match=re.escape(f"tag={tag!r}: tags are looked for by name and value")):
+        reopen().find(tag=tag)
+
+
+def test_a_store_whose_index_does_not_tell_types_apart(reopen):
+    """Before, the index had (name, value), one entry for all that are equal."""
+    engine = reopen()
+    for id, value in {"int": 1, "bool": True, "text": "x"}.items():
+        engine.spawn(nap, 5, id=id, tags={"a": value})
+    index = engine._loop.services.index
+    del index.having
+    index.tagged = {("a", 1): {"int": None, "bool": None}, ("a", "x"): {"text": None}}
+    engine.commit()
+    for _ in range(2):
+        engine = reopen()
+        assert ids(engine, tag={"a": 1}) == ["int"]
+        assert ids(engine, tag={"a": True}) == ["bool"]
+        assert ids(engine, tag={"a": "x"}) == ["text"]
+        assert not hasattr(engine._loop.services.index, "tagged")
+        check(engine)
+        engine.commit()
 
 
 def test_any_program(reopen, clock):

@@ -7,10 +7,11 @@ import sqlite3
 import pytest
 from persistent import Persistent
 from ZODB.MappingStorage import MappingStorage
+from ZODB.POSException import StorageError
 
 from pstore import Store
 from pstore._store.live import unreadable
-from pstore.errors import StoreCorrupt, StoreInDoubt, StoreNotWritten, StoreUnavailable
+from pstore.errors import StoreCorrupt, StoreError, StoreInDoubt, StoreNotWritten, StoreUnavailable
 
 
 class Driver:
@@ -52,6 +53,14 @@ class Gone(MappingStorage):
 
     def sync(self, force=True):
         self._goes("sync")
+
+    def iterator(self, *arguments):
+        self._goes("iterator")
+        return super().iterator(*arguments)
+
+    def pack(self, *arguments):
+        self._goes("pack")
+        return super().pack(*arguments)
 
     def tpc_begin(self, *arguments):
         self._goes("tpc_begin")
@@ -107,6 +116,8 @@ def test_persist_says_that_nothing_was_written(store, storage, where, error):
             store.persist()
         assert caught.value.retryable
         assert type(error).__name__ in str(caught.value)
+        if where != "new_oid":
+            assert caught.value.__cause__ is error
     storage.failing = ()
     store.persist()
     store.abort()
@@ -145,6 +156,67 @@ def test_nor_where_an_object_is_used_for_the_first_time(store, storage, error):
         thing.value
     storage.failing = ()
     assert thing.value == 0
+
+
+@pytest.mark.parametrize("error", LOST, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    ("where", "use"),
+    [
+        ("iterator", lambda store: store.history()),
+        ("iterator", lambda store: store.at(store.tid).close()),
+        ("loadBefore", lambda store: store.at(store.tid).close()),
+        ("iterator", lambda store: store.pack()),
+        ("iterator", lambda store: store.pack(store.tid)),
+        ("pack", lambda store: store.pack()),
+    ],
+    ids=["history", "at", "load at", "pack", "pack to", "pack itself"],
+)
+def test_who_asks_for_the_past_is_told_so(store, storage, where, use, error):
+    storage.error, storage.failing = error, [where]
+    with pytest.raises(StoreUnavailable, match="graph of the shop cannot be reached") as caught:
+        use(store)
+    assert caught.value.__cause__ is error
+    storage.failing = ()
+    use(store)
+    assert len(store.history()) == 1
+
+
+def test_what_a_storage_does_not_know_how_to_pack_is_another_error(store, storage):
+    storage.error, storage.failing = StorageError("not now"), ["pack"]
+    with pytest.raises(StoreError, match=r"could not be packed \(not now\)") as caught:
+        store.pack()
+    assert type(caught.value) is StoreError
+
+
+@pytest.mark.parametrize("error", LOST, ids=lambda error: type(error).__name__)
+def test_what_was_written_is_stored_though_nobody_can_look_at_it(store, storage, error):
+    """The server went after the commit, when the connection was to go on to what it had written."""
+    change(store, 1)
+    store.root["new thing"] = thing = Thing()
+    storage.error, storage.failing = error, ["sync"]
+    tid = store.persist("the second")
+    assert store.tid == tid == store.history(1)[0].tid
+    assert store.persist() == tid  # there is nothing to write
+    thing._p_deactivate()
+    with pytest.raises(StoreUnavailable):
+        thing.value
+    change(store, 2)
+    with pytest.raises(StoreNotWritten):
+        store.persist()
+    storage.failing = ()
+    assert thing.value == 0  # is not in what the connection saw before
+    store.persist()
+    store.abort()
+    assert store.root["n"] == 2
+    assert store.root["new thing"].value == 0
+
+
+def test_an_error_is_not_its_own_cause(store, storage):
+    store.root["n"] = 1
+    storage.error, storage.failing = KeyboardInterrupt(), ["tpc_begin"]
+    with pytest.raises(KeyboardInterrupt) as caught:
+        store.persist()
+    assert caught.value.__cause__ is None
 
 
 @pytest.mark.parametrize("error", LOST, ids=lambda error: type(error).__name__)

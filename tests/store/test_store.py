@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from functools import partial
@@ -15,6 +16,7 @@ from ZODB.MappingStorage import MappingStorage
 
 from pstore import Store
 from pstore._store import records
+from pstore._store.filestorage import is_locked_here
 from pstore.errors import (
     CaptureError,
     FormatError,
@@ -225,6 +227,39 @@ def test_a_store_in_use_is_refused_and_may_be_tried_again(path):
         other.stdin.close()
     with Store(path) as store:
         assert store.root == {"a": 1}
+
+
+def test_a_store_that_this_process_has_open_is_refused_as_such(path):
+    with Store(path) as store:
+        store.persist()
+        for again in (path, f"file:{path}", os.path.relpath(path)):
+            with pytest.raises(StoreLocked, match="this process has it open; close that") as caught:
+                Store(again)
+            assert not caught.value.retryable
+            copy = pickle.loads(pickle.dumps(caught.value))
+            assert (str(copy), copy.own, copy.retryable) == (str(caught.value), True, False)
+    with Store(path):
+        pass
+
+
+def test_a_store_that_was_closed_is_not_open_here(path):
+    with Store(path) as store:
+        store.persist()
+        assert is_locked_here(str(path))
+        assert not is_locked_here(str(path.with_name("other.fs")))
+    assert not is_locked_here(str(path))
+    with Store(path, read_only=True):
+        assert not is_locked_here(str(path))  # it takes no lock, and is in nobody's way
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_what_the_parent_has_open_a_child_has_not(path):
+    with Store(path):
+        child = os.fork()
+        if not child:
+            os._exit(is_locked_here(str(path)))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_other_storages_are_refused():
