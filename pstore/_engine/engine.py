@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Any, TypeVar, overload
 
 from pstore import errors
+from pstore._engine.alltasks import parked_too
 from pstore._engine.dispatch import Dispatcher, News
 from pstore._engine.door import Door
 from pstore._engine.future import Future
@@ -429,8 +430,7 @@ class Engine(Door):
 
     def _waiting(self) -> list[Task[Any]]:
         loop = self._loop
-        parked = (loop.parking.find(task_id) for _, task_id in loop.parking.since("active", None))
-        return [task for task in loop.state.tasks.values() if not task.done()] + [task for task in parked if task]
+        return [*(task for task in loop.state.tasks.values() if not task.done()), *loop.parking.waiting()]
 
     def _stalled(self, until: Future[Any] | asyncio.Future[Any] | None) -> list[Task[Any]]:
         waiting = self._waiting()
@@ -476,7 +476,7 @@ class Engine(Door):
         if self._loop.is_running():
             raise errors.EngineError("the engine is running already; tasks await, they do not call engine.run()")
         host = asyncio._get_running_loop()
-        with self._hooks.installed(), on_interrupt(self._interrupt):
+        with self._hooks.installed(), on_interrupt(self._interrupt), parked_too(self._loop):
             with self._looking:
                 before, self._runner = self._runner, threading.get_ident()
             self._loop.set_running(True)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NoParking", "Parking", "Tasks", "some_ids"]
 
-_AT_ONCE = 10_000  # tasks that one commit parks, or that one look at the clock brings back
+_PARKED_AT_ONCE = 100_000  # tasks, by one commit
+_BROUGHT_AT_ONCE = 10_000  # by one look at the clock
 
 
 class Tasks(Mapping[str, Task[Any]]):
@@ -96,6 +97,11 @@ class NoParking:
     def since(self, state: str, since: float | None) -> Iterator[tuple[float, str]]:
         """The moment and id of the parked tasks of a state; the earliest first."""
         return iter(())
+
+    def waiting(self) -> Iterator[Task[Any]]:
+        """The parked tasks that are not done; they are not loaded for that."""
+        found = (self.find(task_id) for _, task_id in self.since("active", None))
+        return (task for task in found if task is not None)
 
     def next_deadline(self) -> float | None:
         """When the first timer of a parked task is due, UTC seconds."""
@@ -172,13 +178,13 @@ class Parking(NoParking):
         """See `NoParking`."""
         if not self._loop.state.parked:
             return now
-        due = self._lot.due(now, _AT_ONCE)
+        due = self._lot.due(now, _BROUGHT_AT_ONCE)
         for task_id in due:
             task = self.find(task_id)
             if task is not None:
                 task.__capsule_load__()
                 self.came(task)
-        left = self._lot.next_deadline() if len(due) >= _AT_ONCE else None
+        left = self._lot.next_deadline() if len(due) >= _BROUGHT_AT_ONCE else None
         return now if left is None else min(now, left)
 
     def came(self, task: Task[Any]) -> None:
@@ -214,7 +220,7 @@ class Parking(NoParking):
         if not self.is_due or self._limit is None:
             return False
         tasks, touched = self._loop.state.tasks, self._loop.touched
-        most = min(len(tasks) - self._limit * 3 // 4, _AT_ONCE)
+        most = min(len(tasks) - self._limit * 3 // 4, _PARKED_AT_ONCE)
         may = list(islice((task for task in tasks.values() if self._may_leave(task)), most))
         chosen = [task for task in may if id(task) not in touched]
         self._loop.take_out_timers(chosen)

@@ -520,6 +520,9 @@ class Cutting(abc.ABC):
             own = getattr(obj, "__dict__", None)
             if own is not None:
                 self._watch_attributes(obj, own)
+        elif kind.only_dict:
+            watch.see(obj)
+            self._watch_attributes(obj, obj.__dict__)
         elif not kind.immutable or reduced.has_state:
             watch.opaque = True
 

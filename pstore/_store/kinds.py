@@ -95,6 +95,7 @@ _SUBCLASSES_OF_IMMUTABLES = (tuple, frozenset, str, bytes, int, float, complex)
 _MEMBER = types.MemberDescriptorType
 _HEAP_TYPE = 1 << 9
 _HOOKS = ("__getstate__", "__setstate__", "__reduce__", "__reduce_ex__", "__getnewargs__", "__getnewargs_ex__")
+_HOOKS_OF_STORING = tuple(hook for hook in _HOOKS if hook != "__setstate__")
 # What `dataclasses` gives to frozen classes with slots; they store the slots, no more.
 _OF_DATACLASSES = (dataclasses._dataclass_getstate, dataclasses._dataclass_setstate)  # type: ignore[attr-defined]
 
@@ -111,6 +112,7 @@ class Kind:
         has_dict: `INSTANCE`: its instances can have a ``__dict__``.
         hashed_by_value: a hash of its instances may need their contents.
         immutable: `REDUCED`: what one holds does not change.
+        only_dict: `REDUCED`: its ``__dict__`` is all there is to one, as of `INSTANCE`, but it has a ``__setstate__``.
         names: cache of `inline.names()`.
         rows: `rows.Row` by order.
     """
@@ -124,13 +126,14 @@ class Kind:
         "immutable",
         "inline",
         "names",
+        "only_dict",
         "rows",
         "slots",
     )
 
     def __init__(self, cls: type, code: int) -> None:
         self.cls, self.code = cls, code
-        self.dependent = self.has_dict = self.hashed_by_value = self.immutable = False
+        self.dependent = self.has_dict = self.hashed_by_value = self.immutable = self.only_dict = False
         self.inline: Inline | None = None
         self.slots: dict[str, Any] = {}
         self.names: tuple[str, ...] = ()
@@ -170,6 +173,7 @@ def _kind_of(cls: type) -> Kind:
         kind.has_dict = bool(cls.__dictoffset__)
     elif kind.code == REDUCED:
         kind.immutable = issubclass(cls, (*_SUBCLASSES_OF_IMMUTABLES, *_METHODS, enum.Enum))
+        kind.only_dict = _is_plain(cls, _HOOKS_OF_STORING) and bool(cls.__dictoffset__) and not _slots_of(cls)
     return kind
 
 
@@ -190,7 +194,7 @@ def _code_of(cls: type) -> int:
     return REDUCED
 
 
-def _is_plain(cls: type) -> bool:
+def _is_plain(cls: type, hooks: tuple[str, ...] = _HOOKS) -> bool:
     if not cls.__flags__ & _HEAP_TYPE or reducer_of[cls] is not None or cls in copyreg.dispatch_table:
         return False
     new: Any = cls.__new__
@@ -199,7 +203,7 @@ def _is_plain(cls: type) -> bool:
     for base in cls.__mro__[:-1]:
         if not base.__flags__ & _HEAP_TYPE:
             return False
-        if any(hook in vars(base) and vars(base)[hook] not in _OF_DATACLASSES for hook in _HOOKS):
+        if any(hook in vars(base) and vars(base)[hook] not in _OF_DATACLASSES for hook in hooks):
             return False
     return _made_in_python(cls)
 
