@@ -46,7 +46,7 @@ class Services:
 
     def attach(self, tasks: Mapping[str, Task[Any]]) -> None:
         """Begin to serve the tasks of a loop that was made or loaded."""
-        self.index.tell_types_apart()
+        self.index.bring_up_to_date()
         if len(self.index) != len(tasks):
             self.index.rebuild(tasks.values())
 

@@ -74,10 +74,6 @@ class Index:
         self.having: dict[Key, dict[str, None]] = {}
         self._mixed: dict[str, bool] = {}  # states whose moments are not in order, as tasks came back
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__()  # type: ignore[misc]  # what an older store does not have
-        self.__dict__.update(state)
-
     def left(self, task: Task[Any]) -> float:
         """A task is parked; gives the moment of its state."""
         return self.since[state_of(task)].pop(task.id, task.since)
@@ -97,8 +93,9 @@ class Index:
         for task in sorted(tasks, key=lambda task: task.since):
             self.since[state_of(task)][task.id] = task.since
 
-    def tell_types_apart(self) -> None:
-        """Take over the index of a store that was written when it had, as `tagged`, (name, value) of a tag."""
+    def bring_up_to_date(self) -> None:
+        """Take over the index of an older store, which had no parking, and, as `tagged`, (name, value) of a tag."""
+        self.__dict__.setdefault("_mixed", {})
         if vars(self).pop("tagged", None) is not None:
             self.having = {}
             for task_id, tags in self.tags.items():

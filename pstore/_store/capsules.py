@@ -41,6 +41,7 @@ from pstore.errors import PstoreBug, UnsupportedValue
 
 __all__ = ["Capsule", "Capsules", "Head", "Written"]
 
+_MOST_LOADED = 10_000
 _NEW = bytes(8)
 
 
@@ -124,6 +125,13 @@ class Capsules:
         self._kinds = heap.kinds
         self._pickler = CapsulePickler(self, heap)
 
+    def __len__(self) -> int:
+        """Count the heads that are there, loaded or not."""
+        return len(self._of)
+
+    def __bool__(self) -> bool:
+        return True
+
     # ------------------------------------------------------------ heads
 
     def touch(self, head: Any) -> None:
@@ -172,9 +180,14 @@ class Capsules:
         return head
 
     def load_all(self) -> None:
-        """Load the heads that are there and not loaded, and those that they lead to; who cannot be stays as it is."""
+        """Load the heads that are there and not loaded, and those that they lead to; who cannot be stays as it is.
+
+        So do all if they are too many: that would take seconds.
+        """
         tried: set[Capsule] = set()
         while todo := [each for each in self._of.values() if each.is_ghost and each not in tried]:
+            if len(todo) + len(tried) > _MOST_LOADED:
+                return
             tried.update(todo)
             for head in (capsule.head() for capsule in todo):
                 if head is not None:

@@ -107,7 +107,8 @@ class Keeper:
             return self.live.tid
         if not (heap.exchanged and self._persist_exchanged(len(changed), note)):
             self._persist_surveyed(changed, note)
-        if heap.suspects > _SUSPECTS + len(heap.home) or (thorough and heap.suspects and len(heap.home) < _SUSPECTS):
+        size = len(heap.home) + len(self.live.capsules)
+        if heap.suspects > _SUSPECTS + size or (thorough and heap.suspects and size < _SUSPECTS):
             self._collect()
         return self.live.tid
 
