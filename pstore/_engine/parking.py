@@ -23,6 +23,8 @@ from pstore._engine.lot import Entry, Lot
 from pstore._engine.tags import STATES, state_of
 from pstore._engine.task import Task
 from pstore._store.capsules import Capsules
+from pstore._store.eviction import Contents
+from pstore.errors import PstoreError
 
 if TYPE_CHECKING:
     from pstore._engine.loop import DurableLoop
@@ -140,7 +142,7 @@ class Parking(NoParking):
 
     def __init__(self, loop: DurableLoop, lot: Lot, capsules: Capsules, limit: int | None) -> None:
         self._loop, self._lot, self._capsules, self._limit = loop, lot, capsules, limit
-        self._leaving: list[tuple[Task[Any], list[Any]]] = []
+        self._leaving: list[tuple[Task[Any], Contents]] = []
         self._wait = 0
         self._before: int | None = None
 
@@ -182,7 +184,11 @@ class Parking(NoParking):
         for task_id in due:
             task = self.find(task_id)
             if task is not None:
-                task.__capsule_load__()
+                try:
+                    task.__capsule_load__()
+                except PstoreError as error:
+                    error.add_note(f"Task {task_id!r} was to be brought back, as its time has come; it stays as it is.")
+                    raise
                 self.came(task)
         left = self._lot.next_deadline() if len(due) >= _BROUGHT_AT_ONCE else None
         return now if left is None else min(now, left)
@@ -261,7 +267,9 @@ class Parking(NoParking):
         """See `NoParking`."""
         leaving, self._leaving = self._leaving, []
         while leaving:
-            self._capsules.evict(*leaving.pop())
+            task, contents = leaving.pop()
+            if not self._capsules.evict(task, contents):  # what ended with the commit has run code that reached it
+                self.came(task)
 
     def not_committed(self) -> None:
         """See `NoParking`."""

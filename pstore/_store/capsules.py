@@ -32,7 +32,7 @@ from persistent import Persistent
 from pstore._store.capsulebody import Code
 from pstore._store.capsulepickler import CapsulePickler, Written
 from pstore._store.clusters import Cluster
-from pstore._store.eviction import contents_alone, let_go_of
+from pstore._store.eviction import Contents, contents_alone, let_go_of
 from pstore._store.heap import Heap
 from pstore._store.kinds import PERSISTENT
 from pstore._store.survey import Survey
@@ -194,7 +194,7 @@ class Capsules:
                     with suppress(Exception):
                         head.__capsule_load__()
 
-    def contents_alone(self, head: Any) -> list[Any] | None:
+    def contents_alone(self, head: Any) -> Contents | None:
         """What only a head leads to; None if it is not as it is stored, or something else may hold a part of it."""
         capsule = self._of.get(id(head))
         if capsule is None or capsule.digest is None or id(head) in self.touched:
@@ -205,17 +205,23 @@ class Capsules:
         """The nodes that a head leads to, which is loaded."""
         return self._nodes_at(self._of[id(head)].places)
 
-    def evict(self, head: Any, contents: list[Any]) -> None:
+    def evict(self, head: Any, contents: Contents) -> bool:
         """Let go of what only a head leads to; it is loaded again when it is used.
 
         Whatever else it leads to, other things have to lead to as well.
+
+        Returns:
+            False if the head was touched, or somebody holds a part of it, since `contents_alone` was asked: it stays.
         """
+        if id(head) in self.touched or not contents.are_alone():
+            return False
         capsule = self._of[id(head)]
         self._release(capsule)
         capsule.digest, capsule.places = None, []
         let_go_of(head, contents)
         capsule.is_ghost = True
         head._activate = partial(self._load, capsule)
+        return True
 
     def is_loaded(self, oid: bytes) -> bool:
         """Whether a record is that of a head that is loaded."""

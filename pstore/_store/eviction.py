@@ -29,7 +29,7 @@ from pstore._frames.awaitables import DRIVERS
 from pstore._store import constants
 from pstore._store.kinds import ATOMS
 
-__all__ = ["contents_alone", "let_go_of"]
+__all__ = ["Contents", "contents_alone", "let_go_of"]
 
 _SHARED = (
     *(type, types.ModuleType, types.CodeType, types.BuiltinFunctionType, types.EllipsisType, types.NotImplementedType),
@@ -38,7 +38,33 @@ _SHARED = (
 _MOST = 500  # objects: what has more takes too long to look at
 
 
-def contents_alone(head: Any, claimed: Container[int], home: Container[int]) -> list[Any] | None:
+class Contents:
+    """What only a head leads to.
+
+    Attributes:
+        members: the objects.
+        held: how often they, and the head, hold each of them: id -> times.
+    """
+
+    __slots__ = ("held", "members")
+
+    def __init__(self) -> None:
+        self.members: list[Any] = []
+        self.held: Counter[int] = Counter()
+
+    def are_alone(self) -> bool:
+        """Whether nothing else holds one of them, nor would see it go."""
+        members, held = self.members, self.held
+        for place in range(len(members)):
+            obj = members[place]
+            if obj is not _EMPTY and getrefcount(obj) - _OWN != held[id(obj)]:
+                return False
+            if type(obj).__weakrefoffset__ and weakref.getweakrefcount(obj):
+                return False
+        return True
+
+
+def contents_alone(head: Any, claimed: Container[int], home: Container[int]) -> Contents | None:
     """What only a head leads to; None if something else may hold a part of it.
 
     Args:
@@ -47,13 +73,13 @@ def contents_alone(head: Any, claimed: Container[int], home: Container[int]) -> 
         home: ids of the nodes of clusters.
     """
     found = _walk(head, claimed, home)
-    return found[0] if found is not None and _are_alone(*found) else None
+    return found if found is not None and found.are_alone() else None
 
 
-def _walk(head: Any, claimed: Container[int], home: Container[int]) -> tuple[list[Any], Counter[int]] | None:
-    """The objects, and how often they hold each other by id; None if that cannot be told."""
-    members: list[Any] = []
-    held: Counter[int] = Counter()
+def _walk(head: Any, claimed: Container[int], home: Container[int]) -> Contents | None:
+    """What a head leads to, alone or not; None if that cannot be told."""
+    found = Contents()
+    members, held = found.members, found.held
     todo, seen = [head], {id(head)}
     while todo:
         obj = todo.pop()
@@ -70,7 +96,7 @@ def _walk(head: Any, claimed: Container[int], home: Container[int]) -> tuple[lis
                 todo.append(part)
         if len(members) > _MOST or type(obj) in DRIVERS:
             return None  # what drives another frame cannot be made again without it
-    return members, held
+    return found
 
 
 class _Verdicts(dict[type, int]):
@@ -111,22 +137,12 @@ def _is_of_module(obj: dict[str, Any]) -> bool:
     return type(name) is str and getattr(sys.modules.get(name), "__dict__", None) is obj
 
 
-def _are_alone(members: list[Any], held: Counter[int]) -> bool:
-    for place in range(len(members)):
-        obj = members[place]
-        if obj is not _EMPTY and getrefcount(obj) - _OWN != held[id(obj)]:
-            return False
-        if type(obj).__weakrefoffset__ and weakref.getweakrefcount(obj):
-            return False
-    return True
-
-
-def let_go_of(head: Any, members: list[Any]) -> None:
+def let_go_of(head: Any, contents: Contents) -> None:
     """Empty a head of what `contents_alone` has given, which runs nothing."""
-    for obj in members:
+    for obj in contents.members:
         if hasattr(type(obj), "__del__"):
             abandon_one(obj)
-    members.clear()
+    contents.members.clear()
     head.__capsule_empty__()
 
 
@@ -135,11 +151,13 @@ _OWN = 0
 
 
 def _count_own() -> int:
-    """What `getrefcount` says in `_are_alone` of an object beyond what members hold."""
+    """What `getrefcount` says in `Contents.are_alone` of an object beyond what members hold."""
     global _OWN
     for count in range(10):
         _OWN = count
-        if _are_alone([_Probe()], Counter()):
+        contents = Contents()
+        contents.members.append(_Probe())
+        if contents.are_alone():
             return count
     raise ImportError("reference counts are not what they are in CPython")
 

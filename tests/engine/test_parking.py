@@ -251,6 +251,38 @@ def test_a_commit_that_fails_parks_nobody(path, monkeypatch):
         assert sorted(number for number, *_ in log) == [0, 1, 2, 3]
 
 
+class Cancels:
+    """Cancels a task when it ends."""
+
+    def __init__(self, task):
+        self.task = task
+
+    def __del__(self):
+        if self.task is not None:
+            self.task.cancel()
+
+
+def test_who_is_touched_by_what_ends_with_the_commit_that_parks_it_stays(path):
+    with opened(path, resident=0) as engine:
+        log = engine.root["log"] = []
+        task = engine.spawn(sleeper, 1, log, 100, id="task")
+        engine.root["ends"] = Cancels(task)
+        engine.spawn(sleeper, 2, log, 100, id="other")
+        engine.commit()
+        before_commit = engine._loop.parking.before_commit
+
+        def drop_it():
+            if task.is_loaded() and id(task) not in engine._loop.touched and task._fut_waiter is not None:
+                engine.root.pop("ends", None)
+            return before_commit()
+
+        engine._loop.parking.before_commit = drop_it
+        settle(engine)
+        assert "ends" not in engine.root
+        assert task.cancelled()
+        assert not engine.tasks["other"].done()
+
+
 async def program(seed, log):
     """Sleeps, waits for others, shares objects with them, is cancelled."""
     draw, shared = random.Random(seed), []
