@@ -19,6 +19,7 @@ from typing import Any
 
 from pstore._frames import names
 from pstore._frames.access import words
+from pstore._frames.making import loads_in_parts
 from pstore._frames.standins import HEAD, MISSING, fields
 from pstore._frames.stored import stored
 
@@ -93,8 +94,8 @@ class _Record:
         self.made: dict[Any, Any] = {}
 
 
-# id of a context -> its record, which the unpickler's memo keeps alive until all is loaded; and the latest ones, as a
-# token may be loaded after its context.
+# id of a context -> its record, which the unpickler's memo keeps alive until all is loaded; and the latest ones, where
+# a graph is loaded in parts: a token may be loaded after its context.
 _records: weakref.WeakValueDictionary[int, _Record] = weakref.WeakValueDictionary()
 _latest: deque[tuple[_Record, contextvars.Context]] = deque(maxlen=1000)
 
@@ -111,7 +112,8 @@ def empty_context(carrier: list[Any]) -> Any:
 @stored
 def fill_context(context: Any, items: tuple[tuple[Any, Any], ...]) -> None:
     """Second phase of a context."""
-    _latest.append((_records[id(context)], context))
+    if loads_in_parts():
+        _latest.append((_records[id(context)], context))
     for variable, value in items:
         token = context.run(variable.set, value)
         if token.old_value is contextvars.Token.MISSING:

@@ -239,13 +239,15 @@ class _Load:
         marks: for each load under way, one within the other, how many frames were made before it.
         under_way: id of an async generator made in this load -> (itself, the awaitable that drives it).
         left: those of earlier loads that nobody has asked for: whoever drives it is loaded later.
+        in_parts: what is loaded is a part of a graph, and others are loaded later.
         empty: ids of shells that were not filled yet; `made` keeps them alive.
         made: the frames.  In a cyclic graph one may be made twice, and the other dropped; when a load fails, all are.
     """
 
-    __slots__ = ("empty", "left", "made", "marks", "under_way")
+    __slots__ = ("empty", "in_parts", "left", "made", "marks", "under_way")
 
     def __init__(self) -> None:
+        self.in_parts = False
         self.marks: list[int] = []
         self.under_way: dict[int, tuple[Any, Any]] = {}
         self.left: dict[int, tuple[Any, Any]] = {}
@@ -261,10 +263,17 @@ class _Thread(threading.local):
 _thread = _Thread()
 
 
-def start_of_load() -> None:
-    """Called before every load."""
+def start_of_load(*, in_parts: bool = False) -> None:
+    """Called before every load; `in_parts`: of what other loads, later ones, bring parts of."""
     load = _thread.load
+    if not load.marks:
+        load.in_parts = in_parts
     load.marks.append(len(load.made))
+
+
+def loads_in_parts() -> bool:
+    """Whether what is being loaded is a part of a graph, of which others are loaded later."""
+    return _thread.load.in_parts
 
 
 def end_of_load(failed: bool = False) -> None:
@@ -278,7 +287,7 @@ def end_of_load(failed: bool = False) -> None:
     if load.marks:
         return
     if load.under_way:
-        if not failed:
+        if load.in_parts and not failed:
             load.left |= {key: pair for key, pair in load.under_way.items() if getrefcount(pair[1]) <= _UNUSED}
         load.under_way.clear()
     if load.empty:

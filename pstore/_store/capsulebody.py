@@ -162,7 +162,7 @@ def read_state(
             return special[number] if number in special else constants.by_number[number]
         return objects[pid // 2 - 1] if pid else head
 
-    start_of_load()
+    start_of_load(in_parts=True)
     failed = True
     try:
         state = load(body[start:], resolve)

@@ -100,7 +100,7 @@ class Loader:
         Raises:
             RebuildError: it cannot be brought back; names why.
         """
-        start_of_load()
+        start_of_load(in_parts=True)
         failed = True
         try:
             load = _Load(self, oid, persistent)
