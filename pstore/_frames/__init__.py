@@ -35,7 +35,7 @@ module          owns
 from pstore._frames.access import check_platform
 from pstore._frames.finalisers import abandon
 from pstore._frames.frames import capture, driver_of, rebuild, reduce_in_two_phases
-from pstore._frames.making import end_of_load, start_of_load
+from pstore._frames.making import Parts, end_of_load, start_of_load
 from pstore._frames.reducers import reducer_of, register
 
 if (_reason := check_platform()) is not None:
@@ -45,6 +45,7 @@ __all__ = [
     "abandon",
     "capture",
     "driver_of",
+    "Parts",
     "end_of_load",
     "rebuild",
     "reduce_in_two_phases",

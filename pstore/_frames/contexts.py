@@ -13,13 +13,12 @@ import contextvars
 import decimal
 import sys
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from pstore._frames import names
 from pstore._frames.access import words
-from pstore._frames.making import loads_in_parts
+from pstore._frames.making import loaded_parts
 from pstore._frames.standins import HEAD, MISSING, fields
 from pstore._frames.stored import stored
 
@@ -94,10 +93,9 @@ class _Record:
         self.made: dict[Any, Any] = {}
 
 
-# id of a context -> its record, which the unpickler's memo keeps alive until all is loaded; and the latest ones, where
-# a graph is loaded in parts: a token may be loaded after its context.
+# id of a context -> its record, which the unpickler's memo keeps alive until all is loaded; or `Parts`, where a graph
+# is loaded in parts.
 _records: weakref.WeakValueDictionary[int, _Record] = weakref.WeakValueDictionary()
-_latest: deque[tuple[_Record, contextvars.Context]] = deque(maxlen=1000)
 
 
 @stored
@@ -112,8 +110,9 @@ def empty_context(carrier: list[Any]) -> Any:
 @stored
 def fill_context(context: Any, items: tuple[tuple[Any, Any], ...]) -> None:
     """Second phase of a context."""
-    if loads_in_parts():
-        _latest.append((_records[id(context)], context))
+    parts = loaded_parts()
+    if parts is not None:
+        parts.contexts.append((_records[id(context)], context))
     for variable, value in items:
         token = context.run(variable.set, value)
         if token.old_value is contextvars.Token.MISSING:

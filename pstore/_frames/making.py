@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from sys import getrefcount
@@ -29,6 +30,7 @@ from pstore.errors import FormatError, RebuildError
 __all__ = [
     "DIGEST",
     "driving",
+    "Parts",
     "end_of_load",
     "function_of_twin",
     "make",
@@ -232,25 +234,41 @@ def _created(call: FunctionType, holder: list[Any], state: tuple[Any, ...]) -> A
 _holding = threading.Lock()
 
 
+class Parts:
+    """What a graph that is loaded in parts keeps from one load for the later ones.
+
+    Attributes:
+        left: id of an async generator -> (itself, the awaitable that drives it), which nobody has asked for yet.
+        contexts: the latest contexts, each with what is known of it: a token may be loaded after its context.
+    """
+
+    def __init__(self) -> None:
+        self.left: dict[int, tuple[Any, Any]] = {}
+        self.contexts: deque[Any] = deque(maxlen=1000)
+
+    def clear(self) -> None:
+        """Keep nothing: there are no later loads."""
+        self.left.clear()
+        self.contexts.clear()
+
+
 class _Load:
     """What only the loads under way in one thread need.
 
     Attributes:
         marks: for each load under way, one within the other, how many frames were made before it.
         under_way: id of an async generator made in this load -> (itself, the awaitable that drives it).
-        left: those of earlier loads that nobody has asked for: whoever drives it is loaded later.
-        in_parts: what is loaded is a part of a graph, and others are loaded later.
+        parts: of the graph of which a part is loaded; None: it is loaded whole.
         empty: ids of shells that were not filled yet; `made` keeps them alive.
         made: the frames.  In a cyclic graph one may be made twice, and the other dropped; when a load fails, all are.
     """
 
-    __slots__ = ("empty", "in_parts", "left", "made", "marks", "under_way")
+    __slots__ = ("empty", "made", "marks", "parts", "under_way")
 
     def __init__(self) -> None:
-        self.in_parts = False
+        self.parts: Parts | None = None
         self.marks: list[int] = []
         self.under_way: dict[int, tuple[Any, Any]] = {}
-        self.left: dict[int, tuple[Any, Any]] = {}
         self.empty: set[int] = set()
         self.made: list[Any] = []
 
@@ -263,17 +281,17 @@ class _Thread(threading.local):
 _thread = _Thread()
 
 
-def start_of_load(*, in_parts: bool = False) -> None:
-    """Called before every load; `in_parts`: of what other loads, later ones, bring parts of."""
+def start_of_load(parts: Parts | None = None) -> None:
+    """Called before every load; `parts`: of the graph, if other loads, later ones, bring other parts of it."""
     load = _thread.load
     if not load.marks:
-        load.in_parts = in_parts
+        load.parts = parts
     load.marks.append(len(load.made))
 
 
-def loads_in_parts() -> bool:
-    """Whether what is being loaded is a part of a graph, of which others are loaded later."""
-    return _thread.load.in_parts
+def loaded_parts() -> Parts | None:
+    """What is known of the graph of which a part is being loaded; None: it is loaded whole."""
+    return _thread.load.parts
 
 
 def end_of_load(failed: bool = False) -> None:
@@ -287,8 +305,8 @@ def end_of_load(failed: bool = False) -> None:
     if load.marks:
         return
     if load.under_way:
-        if load.in_parts and not failed:
-            load.left |= {key: pair for key, pair in load.under_way.items() if getrefcount(pair[1]) <= _UNUSED}
+        if load.parts is not None and not failed:
+            load.parts.left |= {key: pair for key, pair in load.under_way.items() if getrefcount(pair[1]) <= _UNUSED}
         load.under_way.clear()
     if load.empty:
         load.empty.clear()
@@ -437,7 +455,8 @@ TWO_PHASES: dict[Any, tuple[Any, Any]] = {
 @stored
 def driving(gen: Any) -> Any:
     """The awaitable that drives an async generator that was made in a load, and is suspended in an await."""
-    left = _thread.load.left.pop(id(gen), None)
+    parts = _thread.load.parts
+    left = None if parts is None else parts.left.pop(id(gen), None)
     if left is not None:
         return left[1]
     try:

@@ -29,7 +29,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from pstore._frames import end_of_load, start_of_load
+from pstore._frames import Parts, end_of_load, start_of_load
 from pstore._frames.contexts import empty_context, fill_context
 from pstore._frames.functions import empty_cell, set_cell
 from pstore._frames.iterators import list_iterator, range_iterator
@@ -115,6 +115,7 @@ def read_state(
     code_of: Callable[[int], Code],
     find: Callable[[bytes, int | type], Any],
     unpickler: Callable[..., Any],
+    parts: Parts,
 ) -> tuple[Any, list[tuple[Any, int]]]:
     """The state of a head, and the (cluster, number) of the nodes that it leads to.
 
@@ -126,6 +127,7 @@ def read_state(
         code_of: number -> the code.
         find: (object id, entry) -> the cluster where the entry is a number, else the object.
         unpickler: makes an unpickler of a file and buffers.
+        parts: see `start_of_load`.
 
     Raises:
         RebuildError: it cannot be brought back; names why.
@@ -162,7 +164,7 @@ def read_state(
             return special[number] if number in special else constants.by_number[number]
         return objects[pid // 2 - 1] if pid else head
 
-    start_of_load(in_parts=True)
+    start_of_load(parts)
     failed = True
     try:
         state = load(body[start:], resolve)

@@ -18,6 +18,7 @@ from typing import Any
 from persistent import Persistent
 from ZODB.POSException import POSKeyError, ReadConflictError, StorageError
 
+from pstore._frames import Parts
 from pstore._frames.gates import is_shared
 from pstore._frames.policy import Policy
 from pstore._store import checked, graph
@@ -87,7 +88,8 @@ class Live:
         self.capsules = Capsules(heap, new_oid, self._codes, self._activate_head, self._owner_of_heads)
         heap.meet, heap.led_by_capsules = self.capsules.meet, self.capsules.leads_to
         self.unloaded = self._new_unloaded(heap)
-        self._loader = Loader(heap, self._read, self._ghost, self._unpickler(), self._guard())
+        self._parts = Parts()
+        self._loader = Loader(heap, self._read, self._ghost, self._unpickler(), self._parts, self._guard())
         self._adopted: list[Any] = []
         self.top_cluster: Cluster
         self.replaces = self._is_over = False
@@ -111,6 +113,7 @@ class Live:
             self.capsules.load_all()
         let_go(self.top, self.heap)
         self._is_over = True
+        self._parts.clear()
         self.heap.clear()  # what the program holds by itself, it holds alone from now on
 
     def with_capsules(self) -> Capsules:
@@ -270,7 +273,14 @@ class Live:
         try:
             body, references, serial = self._read(capsule.oid, CAPSULE_FORMAT)
             state, places = read_state(
-                body, references, head, self._owner_of_heads(), self._code_of, self._object_at, self._unpickler()
+                body,
+                references,
+                head,
+                self._owner_of_heads(),
+                self._code_of,
+                self._object_at,
+                self._unpickler(),
+                self._parts,
             )
         except PstoreError:
             raise

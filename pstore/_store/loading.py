@@ -19,7 +19,7 @@ from itertools import groupby
 from types import FunctionType, MethodType
 from typing import Any
 
-from pstore._frames import end_of_load, start_of_load
+from pstore._frames import Parts, end_of_load, start_of_load
 from pstore._store.body import Reading, digest_of
 from pstore._store.clusters import Cluster, Watch
 from pstore._store.graph import translated
@@ -81,9 +81,10 @@ class Loader:
         read: Callable[[bytes], Record],
         ghost: Callable[[bytes, type], Any],
         unpickler: Callable[..., Any],
+        parts: Parts,
         is_shared: Callable[[Any], bool] | None = None,
     ) -> None:
-        self._is_shared = is_shared
+        self._is_shared, self._parts = is_shared, parts
         self._heap, self._read, self._ghost, self._unpickler = heap, read, ghost, unpickler
 
     def load(self, oid: bytes, persistent: Any = None) -> tuple[list[Cluster], list[Cluster]]:
@@ -100,7 +101,7 @@ class Loader:
         Raises:
             RebuildError: it cannot be brought back; names why.
         """
-        start_of_load(in_parts=True)
+        start_of_load(self._parts)
         failed = True
         try:
             load = _Load(self, oid, persistent)
