@@ -53,7 +53,7 @@ _open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 def open(  # the public name
-    uri: str | os.PathLike[str] | Any, *, clock: Clock | None = None, resident: int | None = 1000, **options: Any
+    uri: str | os.PathLike[str] | Any, *, clock: Clock | None = None, resident: int | None = None, **options: Any
 ) -> Engine:
     """Start a new durable program, or continue the one that is in the store.
 
@@ -62,8 +62,8 @@ def open(  # the public name
     Args:
         uri: path of a file, ``memory:``, ``sqlite:``, ..., or an open ZODB storage.
         clock: where time comes from; the system's if None.
-        resident: so many tasks may be in memory; when there are more, some that wait, or are done, are only in the
-            store, until they are used or their time has come.  None: all are in memory.
+        resident: so many tasks may be in memory, 1000 for instance; when there are more, some that wait, or are done,
+            are only in the store, until they are used or their time has come.  None: all are in memory.
         **options: `durability`, `allow`, `renames`, `strict_globals`: see `pstore.Store`.
 
     Raises: see `pstore.Store`.
@@ -393,6 +393,7 @@ class Engine(Door):
             raise
         self._refused = False
         self._loop.parking.after_commit()
+        self._loop.committed()
         self._after_commit()
         return tid
 
@@ -447,6 +448,10 @@ class Engine(Door):
 
     def _check_usable(self) -> None:
         self._check_open()
+        if self._store.parts.get(LOOP_PART) is not self._loop:
+            raise errors.EngineError(
+                f"{self._store.name}: the store went back, or its loop was replaced; open it again"
+            )
         if self._broken:
             raise errors.EngineInterrupted(
                 f"{self._store.name}: a task was broken into by KeyboardInterrupt or SystemExit, so nothing more is "

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import logging
 import math
 import queue
@@ -37,7 +36,7 @@ from pstore._engine.future import Future
 from pstore._engine.lot import Lot
 from pstore._engine.options import Options
 from pstore._engine.origin import origin
-from pstore._engine.outbox import Outbox, Retry, Step
+from pstore._engine.outbox import Outbox, Retry, Step, without_context_run
 from pstore._engine.parking import NoParking, Parking, Tasks
 from pstore._engine.services import Services
 from pstore._engine.state import LoopState
@@ -105,6 +104,8 @@ class DurableLoop(AsyncGenLoop):
         self.parking: NoParking = NoParking()
         self.outbox = Outbox(self)
         self._came_or_went = False
+        self._ended: list[Task[Any]] = []
+        self.has_to_be_stored: Callable[[Any], bool] = lambda task: False
         self._unseen: list[weakref.ref[Task[Any]]] = []
         self.id_of: Callable[[Any], bytes] = lambda task: b""
         self._old: dict[str, Any] | None = None
@@ -169,6 +170,7 @@ class DurableLoop(AsyncGenLoop):
         if capsules is not None:
             capsules.touched.update(self.touched)
             self.touched, self.id_of = capsules.touched, capsules.meet
+            self.has_to_be_stored = lambda task: capsules.ghosts > 0 and capsules.has_record(task)
         if capsules is not None and shelf is not None:
             self.parking = Parking(self, Lot(shelf), capsules, resident)
         tasks = list(self.state.tasks.values())
@@ -190,6 +192,7 @@ class DurableLoop(AsyncGenLoop):
         ready = list(self.state.ready)
         ready += [(task.turn, task.next_call()) for task in tasks if task.turn is not None]
         self._ready.extend(handle for _, handle in sorted(ready, key=lambda entry: entry[0]))
+        self._timers.go_on_after(self.state.timed)
         self.take_up(self.state)
         for task in tasks:
             self.take_up(task)
@@ -204,7 +207,14 @@ class DurableLoop(AsyncGenLoop):
 
     def take_out_timers(self, tasks: list[Task[Any]]) -> None:
         """Let go of the timers of tasks, for the time being."""
+        self.state.timed = self._timers.last
         self._timers.take_out({timer for task in tasks for timer in task.timers.values()})
+
+    def committed(self) -> None:
+        """A commit is down: tasks that have ended need not be held for being stored, as one that is not loaded may
+        lead to them.
+        """
+        self._ended.clear()
 
     def settle(self) -> None:
         """Put into the state, and into the tasks, what a commit has to keep of the calls that are ready."""
@@ -371,6 +381,8 @@ class DurableLoop(AsyncGenLoop):
         elif not task.keep:
             self.state.tasks.pop(task.id, None)
         self.services.task_ended(task, self.latest, kept=task.id in self.state.tasks)
+        if self.has_to_be_stored(task):
+            self._ended.append(task)
         if self.watcher is not None:
             self.watcher(task)
         if task.failed and not task.spawned:
@@ -509,7 +521,7 @@ class DurableLoop(AsyncGenLoop):
             )
         if self._debug:
             debug.check_callback(func, "run_in_executor")
-        context, func, args = _without_context_run(func, args)
+        context, func, args = without_context_run(func, args)
         return self.ask(func, args, context=context)
 
     # -- being a loop
@@ -580,16 +592,3 @@ def _new_loop() -> DurableLoop:
     loop = DurableLoop.__new__(DurableLoop)
     loop._reset()
     return loop
-
-
-def _without_context_run(
-    func: Callable[..., Any], args: tuple[Any, ...]
-) -> tuple[contextvars.Context | None, Callable[..., Any], tuple[Any, ...]]:
-    """Unwrap what `asyncio.to_thread` makes, ``partial(context.run, fn, ...)``, so that the step has fn's name."""
-    if isinstance(func, functools.partial):
-        context = getattr(func.func, "__self__", None)
-        if isinstance(context, contextvars.Context) and func.args:
-            fn, *rest = func.args
-            call = functools.partial(fn, **func.keywords) if func.keywords else fn
-            return context, call, (*rest, *args)
-    return None, func, args

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 from pstore._store.shelf import Reference, Shelf
@@ -22,6 +23,7 @@ __all__ = ["Entry", "Lot"]
 
 _MOMENT = struct.Struct(">dQ")
 _FIRST = struct.Struct(">d")
+_CHUNK = 1000
 
 
 class Entry(NamedTuple):
@@ -80,7 +82,11 @@ class Lot:
         return task_id in self._find("tasks")
 
     def __iter__(self) -> Iterator[str]:
-        yield from self._find("tasks").keys()
+        """The ids; tasks may be taken out meanwhile."""
+        tree, last = self._find("tasks"), None
+        while chunk := list(islice(tree.keys(last, excludemin=last is not None), _CHUNK)) if tree else []:
+            yield from chunk
+            last = chunk[-1]
 
     def next_deadline(self) -> float | None:
         """When the first timer of a parked task is due, UTC seconds."""
@@ -98,13 +104,12 @@ class Lot:
                 found.append(task_id)
         return found
 
-    def of_state(self, state: int, since: float | None) -> Iterator[tuple[float, str]]:
+    def of_state(self, state: int, since: float | None) -> list[tuple[float, str]]:
         """The moment and id of the parked tasks of a state, since a moment; the earliest first."""
         tree, first = self._find("since"), bytes((state,))
-        if tree:
-            start = first if since is None else first + _FIRST.pack(since)
-            for key, task_id in tree.items(start, bytes((state + 1,)), excludemax=True):
-                yield _FIRST.unpack_from(key, 1)[0], task_id
+        start = first if since is None else first + _FIRST.pack(since)
+        found = tree.items(start, bytes((state + 1,)), excludemax=True) if tree else ()
+        return [(_FIRST.unpack_from(key, 1)[0], task_id) for key, task_id in found]
 
 
 def _since_key(entry: Entry) -> bytes:

@@ -33,7 +33,7 @@ from pstore.errors import StepKeyInUse, StepTimeout
 if TYPE_CHECKING:
     from pstore._engine.loop import DurableLoop
 
-__all__ = ["Outbox", "Retry", "Step", "name_of"]
+__all__ = ["Outbox", "Retry", "Step", "name_of", "without_context_run"]
 
 Kinds = type[BaseException] | tuple[type[BaseException], ...]
 # Characters of an exception that are kept for people.
@@ -372,3 +372,16 @@ class Outbox:
             step.touch()
             seconds = 0.0 if step.retry is None else float(step.retry.deadline or 0.0)
             step.future.set_exception(StepTimeout(step.title, "deadline", seconds, step.last))
+
+
+def without_context_run(
+    func: Callable[..., Any], args: tuple[Any, ...]
+) -> tuple[contextvars.Context | None, Callable[..., Any], tuple[Any, ...]]:
+    """Unwrap what `asyncio.to_thread` makes, ``partial(context.run, fn, ...)``, so that the step has fn's name."""
+    if isinstance(func, functools.partial):
+        context = getattr(func.func, "__self__", None)
+        if isinstance(context, contextvars.Context) and func.args:
+            fn, *rest = func.args
+            call = functools.partial(fn, **func.keywords) if func.keywords else fn
+            return context, call, (*rest, *args)
+    return None, func, args

@@ -8,16 +8,20 @@ Principles:
 1. A task is parked when more tasks than `limit` are resident, it waits or is done, and was not touched since the last
    commit.  The commit that parks it takes it from the state to the lot; then what only it has is let go of, without
    running any of it (I2).
-2. What others may hold a part of is not parked (`pstore._store.eviction`): nobody can see a difference.
-3. What a parked task leads to and shares with others is led to by the state (`LoopState.shared`) meanwhile.
+2. What others may hold a part of is not parked (`pstore._store.eviction`), nor what others hold weakly: nobody can see
+   a difference.
+3. What a parked task leads to and shares with others is led to by the state (`LoopState.shared`) meanwhile.  One that
+   leads to other tasks, or to `Persistent` objects, is not parked: what they lead to would have to be known.
 4. Whoever uses a parked task brings it back, whole, before anybody can look at it.
 """
 
 from __future__ import annotations
 
+from asyncio.tasks import _register_task, _unregister_task
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+from weakref import getweakrefcount
 
 from pstore._engine.lot import Entry, Lot
 from pstore._engine.tags import STATES, state_of
@@ -57,7 +61,7 @@ class Tasks(Mapping[str, Task[Any]]):
 
     def __iter__(self) -> Iterator[str]:
         yield from list(self._loop.state.tasks)
-        yield from self._loop.parking
+        yield from self._loop.parking  # as they were: who looks at one brings it back
 
     def __len__(self) -> int:
         return len(self._loop.state.tasks) + self._loop.state.parked
@@ -69,6 +73,22 @@ class Tasks(Mapping[str, Task[Any]]):
 def some_ids(tasks: Mapping[str, Any]) -> tuple[str, ...]:
     """Some ids, for people."""
     return tuple(islice(tasks, 20))
+
+
+class _Probe:
+    """Something to register."""
+
+
+def _weak_references() -> int:
+    """How many weak references the store and asyncio have to a task."""
+    probe: Any = _Probe()
+    _register_task(probe)
+    count = getweakrefcount(probe)
+    _unregister_task(probe)
+    return count + 1
+
+
+_WEAK = _weak_references()
 
 
 class NoParking:
@@ -168,7 +188,7 @@ class Parking(NoParking):
 
     def since(self, state: str, since: float | None) -> Iterator[tuple[float, str]]:
         """See `NoParking`."""
-        return self._lot.of_state(STATES.index(state), since) if self._loop.state.parked else iter(())
+        return iter(self._lot.of_state(STATES.index(state), since) if self._loop.state.parked else ())
 
     def next_deadline(self) -> float | None:
         """See `NoParking`."""
@@ -242,17 +262,19 @@ class Parking(NoParking):
     def _may_leave(self, task: Task[Any]) -> bool:
         if task is self.until or not task.is_loaded() or task.steps or task.turn is not None:
             return False
+        if getweakrefcount(task) > _WEAK + (id(task) in self._loop.touched):
+            return False  # somebody wants to know whether it is there
         if task.done():
             return not task._unseen
         return task._fut_waiter is not None and not task._fut_waiter.done() and not task._must_cancel
 
     def _park(self, task: Task[Any]) -> None:
-        contents = self._capsules.contents_alone(task)
+        shared = self._capsules.places_of(task)
+        contents = None if shared is None else self._capsules.contents_alone(task)
         if contents is None:
             self._loop.take_up(task)
             return
         state = self._loop.state
-        shared = self._capsules.places_of(task)
         if shared:
             state.shared[task.number] = shared
         deadline = min((timer.when() for timer in task.timers.values()), default=None)

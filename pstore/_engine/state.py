@@ -41,6 +41,7 @@ class LoopState:
         handler: see `DurableLoop.set_exception_handler`.
         eager: whether tasks start eagerly.
         parked: how many tasks are not among these, as they are parked.
+        timed: order of a timer that none of a parked task is beyond.
         shared: number of a parked task -> what it leads to and shares with others.
         latest: a moment not before which time goes on after a restart, UTC seconds; tasks have later ones.
     """
@@ -59,7 +60,7 @@ class LoopState:
         self.unseen: list[bytes] = []
         self.handler: Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None = None
         self.eager = False
-        self.parked = 0
+        self.parked = self.timed = 0
         self.shared: dict[int, list[Any]] = {}
         self.latest = 0.0
 

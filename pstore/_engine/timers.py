@@ -113,6 +113,15 @@ class Timers:
         owner.timers[self._set] = handle
         heapq.heappush(self._heap, (handle.when(), self._set, handle))
 
+    @property
+    def last(self) -> int:
+        """The order of the last timer that was set."""
+        return self._set
+
+    def go_on_after(self, order: int) -> None:
+        """Give later orders than this one from now on."""
+        self._set = max(self._set, order)
+
     def restore(self, handle: TimerHandle) -> None:
         """Let a timer that was stored wait again."""
         self._set = max(self._set, handle.order)

@@ -153,7 +153,9 @@ def read_state(
         found = find(oid, entry)
         if type(entry) is int:
             places.append((found, entry))
-            found = found.nodes[entry]
+            found = found.nodes[entry] if entry < len(found.nodes) else None
+            if found is None:
+                raise FormatError(f"the record of a task leads to object {entry} of a record that does not have it")
         objects.append(found)
 
     def resolve(pid: int) -> Any:

@@ -230,6 +230,9 @@ class CapsulePickler(pickle.Pickler):
         return by_name, ("", "")
 
     def _refer_to_node(self, obj: Any, cluster: Cluster) -> int | None:
+        code = self._kinds[type(obj)].code
+        if code >= PERSISTENT:  # it is the only node of its record
+            return self._refer_to_record(obj, code)
         nodes = cluster.nodes
         number = self._numbers.get(id(obj), 0)
         if number >= len(nodes) or nodes[number] is not obj:

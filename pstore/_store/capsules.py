@@ -75,14 +75,15 @@ class Capsule:
         claimed: ids of the objects that are in it.
         places: (cluster, number) of the nodes that it leads to.
         is_ghost: the head is loaded when it is first used.
+        has_only_places: it leads to no other heads, nor to `Persistent` objects.
     """
 
-    __slots__ = ("claimed", "digest", "head", "is_ghost", "oid", "places", "serial")
+    __slots__ = ("claimed", "digest", "has_only_places", "head", "is_ghost", "oid", "places", "serial")
 
     def __init__(self, oid: bytes, head: Callable[[], Any]) -> None:
         self.oid, self.head = oid, head
         self.serial = _NEW
-        self.is_ghost = False
+        self.is_ghost = self.has_only_places = False
         self.digest: int | None = None
         self.claimed: list[int] = []
         self.places: list[tuple[Cluster, int]] = []
@@ -99,6 +100,7 @@ class Capsules:
         owner: gives the part that all heads belong to, and may lead to.
 
     Attributes:
+        ghosts: how many heads are there that are not loaded.
         touched: heads that may have changed, in order: id -> weak reference; who lets go of one need not have it stored
         claims: id of an object -> the capsule that it is in.
     """
@@ -121,7 +123,8 @@ class Capsules:
         self._known_codes: dict[tuple[bytes, bytes], Code] = {}
         self._let_go_of: set[tuple[Cluster, int]] = set()
         self._pending: dict[Any, None] = {}
-        self._seen = 0
+        self._seen = self.ghosts = 0
+        self._kept: list[Any] = []
         self._kinds = heap.kinds
         self._pickler = CapsulePickler(self, heap)
 
@@ -175,8 +178,7 @@ class Capsules:
         if head is None:
             head = cls.__new__(cls)
             capsule = self.enter(oid, head)
-            capsule.is_ghost = True
-            head._activate = partial(self._load, capsule)
+            self._become_ghost(head, capsule)
         return head
 
     def load_all(self) -> None:
@@ -201,9 +203,15 @@ class Capsules:
             return None
         return contents_alone(head, frozenset(capsule.claimed), self._heap.home)
 
-    def places_of(self, head: Any) -> list[Any]:
-        """The nodes that a head leads to, which is loaded."""
-        return self._nodes_at(self._of[id(head)].places)
+    def places_of(self, head: Any) -> list[Any] | None:
+        """The nodes that a head leads to, which is loaded; None if it leads to other records as well."""
+        capsule = self._of[id(head)]
+        return self._nodes_at(capsule.places) if capsule.has_only_places else None
+
+    def has_record(self, head: Any) -> bool:
+        """Whether a head was stored."""
+        capsule = self._of.get(id(head))
+        return capsule is not None and capsule.serial != _NEW
 
     def evict(self, head: Any, contents: Contents) -> bool:
         """Let go of what only a head leads to; it is loaded again when it is used.
@@ -219,8 +227,7 @@ class Capsules:
         self._release(capsule)
         capsule.digest, capsule.places = None, []
         let_go_of(head, contents)
-        capsule.is_ghost = True
-        head._activate = partial(self._load, capsule)
+        self._become_ghost(head, capsule)
         return True
 
     def is_loaded(self, oid: bytes) -> bool:
@@ -228,9 +235,15 @@ class Capsules:
         known = self.by_oid.get(oid)
         return known is not None and known.digest is not None
 
+    def _become_ghost(self, head: Any, capsule: Capsule) -> None:
+        capsule.is_ghost = True
+        self.ghosts += 1
+        head._activate = partial(self._load, capsule)
+
     def _load(self, capsule: Capsule, head: Any) -> None:
         self._activate(head, capsule)
         capsule.is_ghost = False
+        self.ghosts -= 1
 
     def find(self, oid: bytes) -> Any:
         """The head of that id, if anything leads to it by now."""
@@ -259,7 +272,12 @@ class Capsules:
     def _gone(self, key: int) -> None:
         capsule = self._of.pop(key)
         self.by_oid.pop(capsule.oid, None)
-        self._let_go_of.update(capsule.places)
+        if capsule.is_ghost:
+            self.ghosts -= 1
+        elif self.ghosts:  # one that is not loaded may lead to this one, and so to its nodes
+            self._kept += self._nodes_at(capsule.places)
+        else:
+            self._let_go_of.update(capsule.places)
         self._release(capsule)
 
     def _release(self, capsule: Capsule) -> None:
@@ -367,6 +385,7 @@ class Capsules:
             if capsule.places:
                 lost.update(set(capsule.places).difference(result.places))
             capsule.digest, capsule.places = result.digest, result.places
+            capsule.has_only_places = len(result.places) == len(result.references)
         self.touched.clear()
         self.frames()  # a second look has met them again
         return self._nodes_at(lost)

@@ -17,7 +17,7 @@ import types
 import weakref
 from collections import Counter
 from collections.abc import Container
-from contextvars import Context, ContextVar
+from contextvars import Context
 from enum import Enum
 from sys import getrefcount
 from typing import Any
@@ -31,10 +31,7 @@ from pstore._store.kinds import ATOMS
 
 __all__ = ["Contents", "contents_alone", "let_go_of"]
 
-_SHARED = (
-    *(type, types.ModuleType, types.CodeType, types.BuiltinFunctionType, types.EllipsisType, types.NotImplementedType),
-    *(ContextVar, Enum, Persistent),
-)
+_SHARED = (*(type, types.ModuleType, types.CodeType, types.EllipsisType, types.NotImplementedType, Enum, Persistent),)
 _MOST = 500  # objects: what has more takes too long to look at
 
 
@@ -112,13 +109,15 @@ class _Verdicts(dict[type, int]):
             found = _NO
         elif cls is types.FunctionType:
             found = _FUNCTION
+        elif cls is types.BuiltinFunctionType:
+            found = _BUILT_IN
         else:
             found = _DICT if cls is dict else _YES
         self[cls] = found
         return found
 
 
-_NO, _YES, _FUNCTION, _DICT = range(4)
+_NO, _YES, _FUNCTION, _BUILT_IN, _DICT = range(5)
 _verdicts = _Verdicts()
 
 
@@ -128,6 +127,8 @@ def _is_member(obj: Any, claimed: Container[int], home: Container[int]) -> bool:
         return False
     if verdict == _FUNCTION:
         return id(obj) in claimed  # else it is one of a module
+    if verdict == _BUILT_IN:
+        return not isinstance(obj.__self__, types.ModuleType | type(None) | type)  # a method has its object
     return verdict == _YES or "__name__" not in obj or not _is_of_module(obj)
 
 
