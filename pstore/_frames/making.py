@@ -304,9 +304,10 @@ def end_of_load(failed: bool = False) -> None:
             abandon_one(gen)
     if load.marks:
         return
+    parts, load.parts = load.parts, None
     if load.under_way:
-        if load.parts is not None and not failed:
-            load.parts.left |= {key: pair for key, pair in load.under_way.items() if getrefcount(pair[1]) <= _UNUSED}
+        if parts is not None and not failed:
+            parts.left |= {key: pair for key, pair in load.under_way.items() if getrefcount(pair[1]) <= _UNUSED}
         load.under_way.clear()
     if load.empty:
         load.empty.clear()
