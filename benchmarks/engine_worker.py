@@ -30,6 +30,7 @@ from pstore.clock import SystemClock
 _DUE = 200  # sleeping tasks that are woken one by one
 _COMMITS_S = 1.0  # for which to go on committing
 _FEWEST, _MOST = 5, 200  # commits
+_RESIDENT = 1000  # tasks that may be in memory, where there are many
 
 
 def _finish(figures: dict[str, Any]) -> None:
@@ -169,7 +170,7 @@ def waiting_build(given: dict[str, Any]) -> dict[str, Any]:
     _warm_up(given["folder"])
     before, chosen = resident(), set(_chosen(count))
     start = time.perf_counter()
-    engine = pstore.open(path)
+    engine = pstore.open(path, resident=_RESIDENT)
     doors = engine.root["doors"] = {}
     for number in range(count):
         engine.spawn(programs.waiter, number, doors, id=f"waiter-{number}" if number in chosen else None)
@@ -188,7 +189,7 @@ def waiting(given: dict[str, Any]) -> dict[str, Any]:
     _warm_up(given["folder"])
     before = resident()
     start = time.perf_counter()
-    engine = pstore.open(_store(given))
+    engine = pstore.open(_store(given), resident=_RESIDENT)
     engine.run(engine.spawn(programs.at_once))
     figures = {"recover_s": time.perf_counter() - start}
     gc.collect()
@@ -251,7 +252,7 @@ def population_build(given: dict[str, Any]) -> dict[str, Any]:
     _warm_up(given["folder"])
     before = resident()
     start = time.perf_counter()
-    engine = pstore.open(path)
+    engine = pstore.open(path, resident=_RESIDENT)
     engine.root["box"] = programs.Box()
     if objects:
         engine.root["graph"] = SHAPES["plain"].make(objects)
@@ -275,7 +276,7 @@ def population(given: dict[str, Any]) -> dict[str, Any]:
     _warm_up(given["folder"])
     before, clock = resident(), _Ahead()
     start = time.perf_counter()
-    engine = pstore.open(_store(given), clock=clock)
+    engine = pstore.open(_store(given), clock=clock, resident=_RESIDENT)
     engine.run(engine.spawn(programs.at_once))
     figures = {"start_s": time.perf_counter() - start}
     gc.collect()
