@@ -230,6 +230,11 @@ class Capsules:
         self._become_ghost(head, capsule)
         return True
 
+    def no_longer_kept(self) -> list[Any]:
+        """Keep nothing more for heads that are not loaded; gives what was."""
+        kept, self._kept = self._kept, []
+        return kept
+
     def is_loaded(self, oid: bytes) -> bool:
         """Whether a record is that of a head that is loaded."""
         known = self.by_oid.get(oid)

@@ -111,6 +111,7 @@ class Live:
         """
         if not self._read_only:
             self.capsules.load_all()
+        self.heap.dropped += self.capsules.no_longer_kept()
         let_go(self.top, self.heap)
         self._is_over = True
         self._parts.clear()
