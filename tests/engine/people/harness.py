@@ -120,7 +120,8 @@ def live(name, folder, kind, number, after):
         if log:
             raise AssertionError(f"logged: {log}")
         counts = {"instant": time.perf_counter() - begin, **death.counts}
-        (folder / "done").write_text(json.dumps({"trace": trace, "counts": counts}))
+        (folder / "done.tmp").write_text(json.dumps({"trace": trace, "counts": counts}))
+        (folder / "done.tmp").replace(folder / "done")  # it may be killed while it writes
     except BaseException:
         (folder / "wrong").write_text(traceback.format_exc() + "".join(log))
 
