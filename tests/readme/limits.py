@@ -530,7 +530,7 @@ def deleted_and_set_again() -> None:
     "Objects that leave the graph",
     "are held by the store until the next `persist`, in cycles for longer: weak references to them live until then, and "
     "`__del__` waits; who is killed between that commit and the end of what it dropped has lost the end, but for async "
-    "generators, or has it again",
+    "generators (not those that an older pstore stored), or has it again",
     "`persist`; `store.collect()` after it",
 )
 def let_go_of_later() -> None:
