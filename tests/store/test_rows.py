@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import gc
 import random
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -740,4 +741,4 @@ def test_the_image_is_confirmed_where_a_row_was_settled(tmp_path, monkeypatch):
             exchange(things, place, place)
             store.persist()
     assert len(confirmed) == 21
-    assert sum(confirmed) > 15  # before 3.13, what is in a page with other things may have moved
+    assert sum(confirmed) > (15 if sys.version_info >= (3, 13) else 5)  # before, what is in a page may have moved
