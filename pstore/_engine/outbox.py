@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from pstore._engine.future import Future
 from pstore._engine.limits import Limits, limiter_of
 from pstore._engine.options import NONE, Options, check_seconds
-from pstore._engine.origin import origin
+from pstore._engine.origin import context_of, kept_context
 from pstore._store import constants
 from pstore.errors import StepKeyInUse, StepTimeout
 
@@ -167,17 +167,11 @@ class Step:
     def __getstate__(self) -> Any:
         """The state: (key or number, fn, args, context, future, and a dict of what is not as it usually is).
 
-        Of the context True stands for one that has nothing but the origin of who asked.  Who asked is left out where
-        it is the owner itself.
+        The context as `kept_context` gives it.  Who asked is left out where it is the owner itself.
         """
         own, usual = self.__dict__, type(self).__dict__
         rare = {name: value for name, value in own.items() if name not in _ALWAYS and value is not usual[name]}
-        context: Any = self.context
-        if isinstance(context, contextvars.Context):  # else it was loaded, and did not come back yet
-            if not len(context):
-                context = None
-            elif len(context) == 1 and context.get(origin) == self.asker[0]:
-                context = True
+        context = kept_context(self.context, lambda: self.asker[0])
         if self.owner is not None and self.asker == self.owner.as_asker():
             rare.pop("asker", None)
         key = self.key if self.number is None else self.number
@@ -199,11 +193,7 @@ class Step:
             self.number, self.key = key, owner.key_of(key)
         if "asker" not in self.__dict__:
             self.asker = owner.as_asker()
-        stored: Any = self.context
-        if stored is None or stored is True:
-            self.context = contextvars.Context()
-            if stored:
-                self.context.run(origin.set, self.asker[0])
+        self.context = context_of(self.context, lambda: self.asker[0])
 
     def pass_on(self, owner: Any) -> None:
         """Give it to another owner, under the key that it has."""

@@ -10,12 +10,11 @@ those when a store is opened.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import heapq
 from typing import Any
 
 from pstore._engine import debug
-from pstore._engine.origin import origin
+from pstore._engine.origin import context_of, kept_context
 from pstore._store import constants
 
 __all__ = ["Handle", "TimerHandle", "Timers"]
@@ -63,13 +62,7 @@ class TimerHandle(Handle, asyncio.TimerHandle):
     def __getstate__(self) -> Any:
         if self._source_traceback:
             return super().__getstate__() | {"order": self.order, "owner": self.owner}
-        # Of a context True stands for one that has nothing but the origin of the owner, and None for an empty one.
-        context: Any = self._context
-        if isinstance(context, contextvars.Context):  # else it was loaded, and did not come back yet
-            if not len(context):
-                context = None
-            elif len(context) == 1 and self.owner is not None and context.get(origin) == self.owner.as_asker()[0]:
-                context = True
+        context = kept_context(self._context, lambda: None if self.owner is None else self.owner.as_asker()[0])
         flags = self._cancelled * _CANCELLED + self._scheduled * _SCHEDULED
         return self._callback, self._args, self._loop, context, self._when, self.order, self.owner, flags
 
@@ -84,11 +77,7 @@ class TimerHandle(Handle, asyncio.TimerHandle):
 
     def came_back(self, owner: Any) -> None:
         """Complete what was loaded: this is whose timer it is."""
-        stored: Any = self._context
-        if stored is None or stored is True:
-            self._context = contextvars.Context()
-            if stored:
-                self._context.run(origin.set, owner.as_asker()[0])
+        self._context = context_of(self._context, lambda: owner.as_asker()[0])
 
 
 def _new_handle(cls: type[asyncio.Handle]) -> asyncio.Handle:
