@@ -17,7 +17,19 @@ import struct
 import zlib
 from typing import Any
 
-__all__ = ["LENGTH", "MAGIC", "RECORD", "SEAL", "SEALED", "STATUS_AT", "TRANSACTION", "read", "seal", "seal_holds"]
+__all__ = [
+    "LENGTH",
+    "MAGIC",
+    "RECORD",
+    "SEAL",
+    "SEALED",
+    "STATUS_AT",
+    "TRANSACTION",
+    "read",
+    "seal",
+    "seal_holds",
+    "write_all",
+]
 
 MAGIC = b"FS30"
 TRANSACTION = struct.Struct(">8sQcHHH")
@@ -46,6 +58,15 @@ def seal_holds(oid: bytes, data: bytes | memoryview) -> bool:
 def read(descriptor: int, layout: struct.Struct, position: int) -> tuple[Any, ...]:
     """Read one structure, all of which is known to be there; leaves the descriptor's position alone."""
     return layout.unpack(os.pread(descriptor, layout.size, position))
+
+
+def write_all(descriptor: int, data: bytes | bytearray, position: int) -> None:
+    """Write all of it, at this place."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, position)
+        position += written
+        view = view[written:]
 
 
 def _checksum(oid: bytes, data: bytes | memoryview) -> int:

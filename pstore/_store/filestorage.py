@@ -4,7 +4,9 @@ FileStorage has no checksums, and goes on where it can: what it cannot make sens
 object whose header is damaged it takes for another, an index beside the file it believes, a packed file it renames
 into place without knowing that it is on disk.  Owned here, in its place:
 
-- Opening: `filewalk` checks the whole structure.  The index is what it has seen; that beside the file is not read.
+- Opening: `filewalk` checks the whole structure, or what was written since the last checkpoint (`filecheckpoint`).
+  ZODB's own index beside the file is not read.  What stands before the checkpoint is checked when it is read, and all
+  of it before anything of the past is, or is packed.
 - The end of a file after a crash: `filetail` has the rule of what is dropped.  It is copied to ``PATH.torn-N``, cut
   off, and reported (`repair`).  What is damaged otherwise is refused, and not touched.
 - The seal: every record that is written ends in a checksum of the object's id and the data (`fileformat`), checked
@@ -42,7 +44,9 @@ from ZODB.FileStorage.format import TxnHeader
 from ZODB.fsIndex import fsIndex
 from ZODB.POSException import ReadOnlyError, StorageTransactionError
 
-from pstore._store.fileformat import LENGTH, MAGIC, STATUS_AT, TRANSACTION, read, seal, seal_holds
+from pstore._store import filecheckpoint
+from pstore._store.filecheckpoint import Checkpoint, read_checkpoint, remove_checkpoint, write_checkpoint
+from pstore._store.fileformat import LENGTH, MAGIC, RECORD, STATUS_AT, TRANSACTION, read, seal, seal_holds, write_all
 from pstore._store.filemark import Mark, MarkFile, read_mark
 from pstore._store.filetail import Repair, keep_tail, report
 from pstore._store.filewalk import Found, no_checksum, walk
@@ -100,6 +104,8 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
         self._ragged = False  # whether bytes of no account may follow the last transaction
         self._marks: MarkFile | None = None
         self._found = Found()
+        self._trusted = 0  # up to here the checkpoint was believed
+        self._checkpoint_end = self._checkpoint_size = 0
         if not read_only and not os.path.exists(path):
             _create(path, sync)
         try:
@@ -139,11 +145,21 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
                 os.fsync(self._file.fileno())
                 _sync_folder(self._file_name)
             self._mark(found.start, found.end, found.tid)
+        elif found.start and self._sync:
+            self._checkpoint(found.start, found.end, found.tid)
 
     def _mark(self, start: int, end: int, tid: bytes) -> None:
+        """Note that the file is on disk up to here."""
         if self._marks is not None:
             self._marks.put(self._file.fileno(), Mark(start, end, tid))
+            self._checkpoint(start, end, tid)
         self._found.start = start
+
+    def _checkpoint(self, start: int, end: int, tid: bytes) -> None:
+        if end - self._checkpoint_end >= filecheckpoint.GROWN + 8 * self._checkpoint_size:
+            found = Checkpoint(start, end, tid, self._index)
+            self._checkpoint_size = write_checkpoint(self._file_name, self._file.fileno(), found)
+            self._checkpoint_end = end
 
     # -- opening
 
@@ -152,10 +168,15 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
         descriptor = self._file.fileno()
         if os.fstat(descriptor).st_size <= len(MAGIC):
             return None
-        found = self._found = walk(self.__name__, descriptor, read_mark(self._file_name, descriptor))
+        checkpoint = read_checkpoint(self._file_name, descriptor)
+        mark = read_mark(self._file_name, descriptor)
+        found = self._found = walk(self.__name__, descriptor, mark, checkpoint)
+        self._trusted = self._checkpoint_end = found.walked
         if found.size > found.end:
             self._drop_tail(found)
-        return found.index(), found.end, found.tid
+        index = found.index()
+        found.last_of, found.before = {}, None
+        return index, found.end, found.tid
 
     def _drop_tail(self, found: Found) -> None:
         descriptor, kept = self._file.fileno(), ""
@@ -175,7 +196,31 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
     def _save_index(self) -> None:
         """ZODB's place for writing the index beside the file, which nobody here reads."""
 
+    def _walk_all(self) -> None:
+        """Walk over what the checkpoint was believed about."""
+        with self._lock:
+            if self._trusted:
+                walk(self.__name__, self._file.fileno(), Mark(0, self._trusted, bytes(8)), None)
+                self._trusted = 0
+
     # -- records
+
+    def _read_data_header(self, pos: int, oid: bytes | None = None, _file: Any = None) -> Any:
+        """ZODB's place for reading the header of a record, wherever it needs one."""
+        if pos < self._trusted:
+            self._check_header(pos, oid)
+        return super()._read_data_header(pos, oid, _file)
+
+    def _check_header(self, position: int, oid: bytes | None) -> None:
+        descriptor = self._file.fileno()
+        found, tid, previous, transaction, zero, length = read(descriptor, RECORD, position)
+        fits = found == oid or oid is None
+        if fits and zero == 0 and previous < transaction < position and length < self._pos:
+            fits = os.pread(descriptor, len(tid), transaction) == tid
+        else:
+            fits = False
+        if not fits:
+            raise StoreCorrupt(self.__name__, f"the record at byte {position:,} does not fit where it is")
 
     def store(self, oid: bytes, oldserial: bytes, data: bytes, version: str, transaction: Any) -> None:
         """Write a record, sealed."""
@@ -188,6 +233,8 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
 
     def loadBefore(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes, bytes | None] | None:
         """Give data, tid and next tid of the last record of an object before `tid`."""
+        if self._trusted and self._is_past(oid, tid):
+            self._walk_all()
         found = super().loadBefore(oid, tid)
         if found is not None:
             self._checked(oid, found[0])
@@ -195,7 +242,13 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
 
     def loadSerial(self, oid: bytes, serial: bytes) -> bytes:
         """Give the data of the record of an object in one transaction."""
+        self._walk_all()
         return self._checked(oid, super().loadSerial(oid, serial))
+
+    def _is_past(self, oid: bytes, tid: bytes) -> bool:
+        """Whether the last record of an object is of `tid` or later."""
+        place = self._index.get(oid, 0)
+        return bool(place and read(self._file.fileno(), RECORD, place)[1] >= tid)
 
     def _checked(self, oid: bytes, data: bytes) -> bytes:
         if not seal_holds(oid, data):
@@ -255,7 +308,7 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
             more = self._tfile.read(min(_CHUNK, left)) if left else b""
             left -= len(more)
             part += more + (b"" if left else LENGTH.pack(length))
-            _write_all(self._file.fileno(), part, position)
+            write_all(self._file.fileno(), part, position)
             position += len(part)
             part = b""
             if not left:
@@ -265,7 +318,7 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
         """Finish the transaction in the file, and have it on disk."""
         descriptor = self._file.fileno()
         try:
-            _write_all(descriptor, self._tstatus.encode(), self._pos + STATUS_AT)
+            write_all(descriptor, self._tstatus.encode(), self._pos + STATUS_AT)
             if self._sync:
                 os.fsync(descriptor)
         except BaseException as error:
@@ -325,8 +378,24 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
 
     # -- the past
 
+    def iterator(self, start: bytes | None = None, stop: bytes | None = None) -> Any:
+        """Give the transactions, as ZODB's tools read them."""
+        self._walk_all()
+        return super().iterator(start, stop)
+
+    def undo(self, transaction_id: bytes, transaction: Any) -> Any:
+        """Take a transaction back, as ZODB's tools do."""
+        self._walk_all()
+        return super().undo(transaction_id, transaction)
+
+    def history(self, oid: bytes, size: int = 1, filter: Any = None) -> Any:
+        """Tell of the records of an object, as ZODB's tools ask."""
+        self._walk_all()
+        return super().history(oid, size, filter)
+
     def newest_transactions(self) -> Any:
         """Yield (tid, note, whether pack has been at it), the newest first, reading no more than is asked for."""
+        self._walk_all()
         with open(self._file_name, "rb") as file:
             descriptor, position = file.fileno(), self._pos
             while position > len(MAGIC):
@@ -346,6 +415,7 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
             raise StoreInDoubt(self.__name__, self._doubt)
         if not self._index:
             return
+        self._walk_all()
         with self._lock:
             if self._pack_is_in_progress:
                 raise FileStorageError("Already packing")
@@ -373,6 +443,7 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
                     _sync_file(new, self._sync)
                     file = open(new, "r+b", buffering=0)  # noqa: SIM115
                     self._clear_index()  # ZODB's own storage may have left one: of places where other things are now
+                    remove_checkpoint(self._file_name)
                     os.replace(new, self._file_name)
                     file.name = self._file_name  # the next pack opens what is called so
             except BaseException:
@@ -385,6 +456,7 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
             self._file = file
             self._initIndex(index, self._tindex)
             self._pos = end
+            self._checkpoint_end = self._checkpoint_size = 0
             try:
                 if self._sync:
                     _sync_folder(self._file_name)
@@ -414,7 +486,7 @@ def _create(path: str, sync: bool) -> None:
     """Make an empty file, all or nothing."""
     new = f"{path}.new"
     with open(new, "wb", buffering=0) as file:
-        _write_all(file.fileno(), MAGIC, 0)
+        write_all(file.fileno(), MAGIC, 0)
         if sync:
             os.fsync(file.fileno())
     os.replace(new, path)
@@ -422,19 +494,11 @@ def _create(path: str, sync: bool) -> None:
         _sync_folder(path)
 
 
-def _write_all(descriptor: int, data: bytes, position: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, position)
-        position += written
-        view = view[written:]
-
-
 def _write_again(descriptor: int, position: int, end: int) -> None:
     """Write what is there: after an fsync that failed the kernel may hold it as clean without its being on disk."""
     while position < end:
         part = os.pread(descriptor, min(_CHUNK, end - position), position)
-        _write_all(descriptor, part, position)
+        write_all(descriptor, part, position)
         position += len(part)
 
 

@@ -1,4 +1,4 @@
-"""The walk over the headers of a FileStorage's file, at every opening.
+"""The walk over the headers of a FileStorage's file, at every opening: from its checkpoint, where it has one.
 
 All transactions follow each other without a gap to the end of the file, both lengths of each agree, they are finished,
 their ids grow, their records fill them, each record says where it is, and where the one before it of the same object
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from ZODB.fsIndex import fsIndex
 
+from pstore._store.filecheckpoint import Checkpoint
 from pstore._store.fileformat import LENGTH, MAGIC, RECORD, STATUS_AT, TRANSACTION, read, seal_holds
 from pstore._store.filemark import Mark
 from pstore._store.filetail import is_torn
@@ -30,7 +31,9 @@ class Found:
     """What a file has in it.
 
     Attributes:
-        last_of: object id -> place of its last record.
+        last_of: object id -> place of its last record, of those that were walked over.
+        before: what was not walked over.
+        walked: from here on.
         start, end, tid: the last finished transaction; `end` is where the next one goes.
         size: of the file; what is between `end` and it is of no account.
         torn: what is wrong with those bytes; empty if they are an unfinished transaction, or nothing.
@@ -42,21 +45,38 @@ class Found:
     tid: bytes = bytes(8)
     size: int = 0
     torn: str = ""
+    before: fsIndex | None = None
+    walked: int = len(MAGIC)
+
+    @classmethod
+    def at(cls, checkpoint: Checkpoint | None) -> Found:
+        """What is found before anything is walked over."""
+        if checkpoint is None:
+            return cls()
+        start, end, tid, before = checkpoint
+        return cls({}, start, end, tid, before=before, walked=end)
+
+    def place_of(self, oid: bytes) -> int:
+        """Where the last record of an object is, as far as that is known; 0: nowhere."""
+        place = self.last_of.get(oid)
+        if place is None:
+            place = 0 if self.before is None else self.before.get(oid, 0)
+        return place
 
     def index(self) -> fsIndex:
-        """Give `last_of` as ZODB wants it."""
-        index = fsIndex()
+        """Give all places as ZODB wants them; once."""
+        index = fsIndex() if self.before is None else self.before
         index.update(self.last_of)
         return index
 
 
-def walk(name: str, descriptor: int, mark: Mark | None) -> Found:
-    """Walk over an open file.
+def walk(name: str, descriptor: int, mark: Mark | None, checkpoint: Checkpoint | None) -> Found:
+    """Walk over an open file; over what follows the checkpoint, if there is one.
 
     Raises:
         StoreTruncated, StoreCorrupt: the file is damaged.
     """
-    walker = _Walk(name, descriptor, mark)
+    walker = _Walk(name, descriptor, mark, checkpoint)
     found = walker.found
     while True:
         try:
@@ -76,16 +96,16 @@ def walk(name: str, descriptor: int, mark: Mark | None) -> Found:
             f"it ends at byte {found.end:,}, but was acknowledged up to byte {mark.end:,}; if an older copy of it was "
             f"put in its place on purpose, remove {name}.mark; otherwise",
         )
-    if found.start and _ROOT not in found.last_of:
+    if found.start and not found.place_of(_ROOT):
         raise StoreCorrupt(name, "it has no root object")
     return found
 
 
 class _Walk:
-    def __init__(self, name: str, descriptor: int, mark: Mark | None) -> None:
+    def __init__(self, name: str, descriptor: int, mark: Mark | None, checkpoint: Checkpoint | None) -> None:
         self.name, self.descriptor, self.mark = name, descriptor, mark
         self.size = self._size()
-        self.found = Found()
+        self.found = Found.at(checkpoint)
 
     def transaction(self, position: int) -> int | None:
         """Check one transaction; give its end, or None if nothing, or an unfinished one, begins at `position`."""
@@ -118,12 +138,12 @@ class _Walk:
 
     def _records(self, transaction: int, position: int, end: int, tid: bytes, *, packed: bool, in_doubt: bool) -> None:
         seen: dict[bytes, int] = {}
-        last_of = self.found.last_of
+        place_of = self.found.place_of
         while position < end:
             if position + RECORD.size > end:
                 raise self._no_record(position)
             oid, record_tid, previous, place, zero, length = read(self.descriptor, RECORD, position)
-            linked = previous == last_of.get(oid, 0) or (packed and previous == 0)
+            linked = previous == place_of(oid) or (packed and previous == 0)
             if record_tid != tid or place != transaction or zero != 0 or not linked:
                 raise self._no_record(position)
             if in_doubt and length:
@@ -132,7 +152,7 @@ class _Walk:
             position += RECORD.size + (length or LENGTH.size)
         if position != end:
             raise StoreCorrupt(self.name, f"the records of the transaction at byte {transaction:,} do not fill it")
-        last_of.update(seen)
+        self.found.last_of.update(seen)
 
     def _data(self, oid: bytes, position: int, length: int) -> None:
         if position + length > self.size or not seal_holds(oid, os.pread(self.descriptor, length, position)):

@@ -11,6 +11,7 @@ from ZODB.FileStorage import FileStorage
 
 import pstore
 from pstore import Store
+from pstore._store import filecheckpoint, filestorage
 from pstore.errors import StoreCorrupt, StoreError
 from pstore.testing import VirtualClock
 
@@ -23,9 +24,11 @@ def path(tmp_path):
     return tmp_path / "graph.fs"
 
 
-@pytest.fixture
-def ends(path):
+@pytest.fixture(params=["walked over", "checkpoint"])
+def ends(path, request, monkeypatch):
     """Where the file ended after each transaction: ZODB's own first one, then `COMMITS` of ours."""
+    if request.param == "checkpoint":
+        monkeypatch.setattr(filecheckpoint, "GROWN", -(1 << 30))  # one at every commit
     found = []
     for number in range(COMMITS):
         with Store(path) as store:
@@ -176,6 +179,7 @@ def test_a_part_may_be_missing_doubled_or_swapped(path, ends):
         assert state(path, True) == "refused"
 
 
+@pytest.mark.parametrize("ends", ["walked over"], indirect=True)
 def test_a_refused_store_is_neither_changed_nor_locked(path, ends):
     wrong = flipped(path.read_bytes(), ends[0] + HEADER + len("commit 0") + 7, 0)
     path.write_bytes(wrong)
@@ -261,3 +265,158 @@ def test_damage_that_only_the_unpickler_sees_is_damage(path):
             Store(path, read_only=True).close()
         except (StoreError, pstore.errors.FormatError):
             pass
+
+
+# -- the checkpoint beside a file
+
+
+@pytest.fixture
+def checkpoints(monkeypatch):
+    monkeypatch.setattr(filecheckpoint, "GROWN", -(1 << 30))
+
+
+def checkpoint_of(path):
+    return path.with_name(path.name + ".checkpoint")
+
+
+@pytest.fixture
+def walks(monkeypatch):
+    """From where each walk went on."""
+    found, walk = [], filestorage.walk
+
+    def noted(*args):
+        result = walk(*args)
+        found.append(result.walked)
+        return result
+
+    monkeypatch.setattr(filestorage, "walk", noted)
+    return found
+
+
+def commits(path, numbers, **given):
+    with Store(path, **given) as store:
+        for number in numbers:
+            store.root["number"] = number
+            store.root.setdefault("all", []).append(number)
+            store.persist(f"commit {number}")
+        return path.stat().st_size
+
+
+def test_an_opening_goes_on_where_the_checkpoint_ends(path, checkpoints, walks, monkeypatch):
+    end = commits(path, range(3))
+    monkeypatch.setattr(filecheckpoint, "GROWN", 1 << 30)
+    later = commits(path, range(3, 5))
+    assert commits(path, ()) == later
+    assert walks == [end, end]
+    assert state(path, True) == ({"number": 4, "all": [0, 1, 2, 3, 4]}, {})
+
+
+def test_checkpoints_are_few_and_an_opening_walks_over_little(path, walks):
+    written, write = [], filestorage.write_checkpoint
+
+    def noted(name, descriptor, checkpoint):
+        written.append(checkpoint.end)
+        return write(name, descriptor, checkpoint)
+
+    filestorage.write_checkpoint = noted
+    try:
+        end = commits(path, range(1500))
+    finally:
+        filestorage.write_checkpoint = write
+    assert end > 4 * filecheckpoint.GROWN
+    assert all(two - one >= filecheckpoint.GROWN for one, two in zip(written, written[1:]))
+    commits(path, ())
+    assert walks == [written[-1]] and end - written[-1] < 2 * filecheckpoint.GROWN
+
+
+def test_a_small_file_has_no_checkpoint(path):
+    commits(path, range(3))
+    assert not checkpoint_of(path).exists()
+
+
+def test_without_fsync_there_is_one_only_when_the_file_is_closed(path, checkpoints):
+    with Store(path, durability="os") as store:
+        store.root["number"] = 1
+        store.persist()
+        assert not checkpoint_of(path).exists()
+    assert checkpoint_of(path).exists()
+
+
+def test_a_damaged_checkpoint_is_not_used(path, checkpoints, walks):
+    commits(path, range(3))
+    good, place, pick = checkpoint_of(path).read_bytes(), checkpoint_of(path), random.Random(4)
+    expected = ({"number": 2, "all": [0, 1, 2]}, {})
+    wrong = [flipped(good, at, pick.randrange(8)) for at in range(len(good))]
+    wrong += [good[:length] for length in range(len(good))] + [good + b"x", bytes(len(good))]
+    for content in wrong:
+        place.write_bytes(content)
+        assert state(path, True) == expected
+    assert set(walks) == {4}
+    place.write_bytes(good)
+    assert state(path, True) == expected
+    assert walks[-1] > 4
+
+
+def test_a_checkpoint_of_another_file_is_not_used(path, checkpoints, walks):
+    commits(path, range(3))
+    copy = path.with_name("copy.fs")
+    copy.write_bytes(path.read_bytes())
+    checkpoint_of(copy).write_bytes(checkpoint_of(path).read_bytes())
+    walks.clear()
+    assert state(copy, True) == state(path, True)
+    assert walks[0] == 4 and walks[1] > 4
+
+
+def test_a_checkpoint_of_a_file_that_was_packed_is_not_used(path, checkpoints, walks):
+    commits(path, range(5))
+    old = checkpoint_of(path).read_bytes()
+    with Store(path) as store:
+        store.pack()
+    new = checkpoint_of(path).read_bytes()
+    assert new != old
+    checkpoint_of(path).write_bytes(old)
+    expected = ({"number": 4, "all": [0, 1, 2, 3, 4]}, {})
+    walks.clear()
+    assert state(path, True) == expected
+    checkpoint_of(path).unlink()
+    assert state(path, True) == expected
+    checkpoint_of(path).write_bytes(new)
+    assert state(path, True) == expected
+    assert walks[:2] == [4, 4] and walks[2] > 4
+
+
+def test_a_checkpoint_that_cannot_be_written_is_left_out(path, checkpoints):
+    checkpoint_of(path).mkdir(parents=True)
+    commits(path, range(3))
+    assert state(path, False) == ({"number": 2, "all": [0, 1, 2]}, {})
+
+
+def test_the_past_is_walked_over_before_it_is_read(path, checkpoints):
+    tids, content = [], b""
+    with Store(path) as store:
+        for number in range(4):
+            store.root["number"] = number
+            tids.append(store.persist())
+    content, pick = path.read_bytes(), random.Random(5)
+    for at in range(0, len(content), 2):
+        path.write_bytes(flipped(content, at, pick.randrange(8)))
+        try:
+            with Store(path, read_only=True) as store:
+                assert store.root["number"] == 3
+                for number, tid in enumerate(tids):
+                    with store.at(tid) as past:
+                        assert past.root["number"] == number, at
+        except StoreError:
+            pass
+
+
+def test_what_is_damaged_before_the_checkpoint_is_not_packed(path, checkpoints):
+    commits(path, range(3))
+    content = path.read_bytes()
+    header = content.index(b"commit 1") - HEADER
+    path.write_bytes(flipped(content, header + STATUS, 1))
+    with Store(path) as store:
+        assert store.root["number"] == 2
+        with pytest.raises(StoreCorrupt):
+            store.pack()
+    assert path.read_bytes() == flipped(content, header + STATUS, 1)

@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from pstore import Store
+from pstore._store import filecheckpoint
 from pstore.testing.faults import Faults
 from tests.store.faulty import SCENARIOS, loop, prepared
 
@@ -25,6 +26,15 @@ def test_whatever_fails(name, for_ever, partial, tmp_path, caplog):
         "recover": {"pwrite", "fsync", "ftruncate"},
     }
     assert needed.get(name, {"pwrite"}) <= kinds, hits
+
+
+@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for-ever"])
+@pytest.mark.parametrize("name", ["commit", "pack", "recover"])
+def test_whatever_fails_while_there_are_checkpoints(name, for_ever, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(filecheckpoint, "GROWN", -(1 << 30))  # one at every commit
+    caplog.set_level(logging.CRITICAL)
+    hits = loop(name, tmp_path, for_ever=for_ever, partial=True)
+    assert any("checkpoint" in hit for hit in hits), hits
 
 
 def test_nothing_fails_where_nothing_is_to_fail(tmp_path):

@@ -222,4 +222,4 @@ def test_a_packed_file_is_on_disk_before_it_takes_the_place(tmp_path):
         with Faults(tmp_path) as faults:
             store._db.pack()
     order = [seen for seen in faults.seen if seen.split()[0] in ("fsync", "replace", "rename", "remove")]
-    assert order == ["fsync graph.fs.pack", "replace graph.fs.pack", f"fsync {tmp_path}"]
+    assert order == ["fsync graph.fs.pack", "remove graph.fs.checkpoint", "replace graph.fs.pack", f"fsync {tmp_path}"]
