@@ -56,14 +56,15 @@ class Attempt:
     Attributes:
         step: the step that it is an attempt of.
         line: the waiting line that counts it as running; None: none does.
-        given_up: set when nobody wants the result any more.
+        given_up: whether nobody wants the result any more.
         began: monotonic seconds at which its function was called; None: it waits for a thread.
         details: what the last heartbeat told; `unsaved` when the step in the graph does not have it.
     """
 
     def __init__(self, step: Step, line: Line | None, clock: Clock, inbox: queue.SimpleQueue[Any]) -> None:
         self.step, self.line = step, line
-        self.given_up = threading.Event()
+        self.given_up = False
+        self._told_so: threading.Event | None = None  # made for who waits for it
         self.began: float | None = None
         self.details: Any = None
         self.unsaved = False
@@ -71,6 +72,17 @@ class Attempt:
         self._clock, self._inbox = clock, inbox
         self._beaten = 0.0
         self._told: float | None = None
+
+    def give_up(self) -> None:
+        """Note that nobody wants the result any more; from any thread."""
+        self.given_up = True
+        if self._told_so is not None:
+            self._told_so.set()
+
+    def wait_given_up(self, seconds: float) -> bool:
+        """Wait at most so long for being given up; tells whether that is so.  In the thread of the function."""
+        told = self._told_so = threading.Event()
+        return self.given_up or told.wait(seconds)
 
     def begin(self) -> None:
         """Note that the function is called now; in its thread."""
@@ -189,8 +201,8 @@ def step_cancelled(wait: float = 0.0) -> bool:
     Raises:
         NotInEngine: called outside a step.
     """
-    given_up = _running("pstore.step_cancelled()").given_up
-    return given_up.wait(wait) if wait > 0 else given_up.is_set()
+    attempt = _running("pstore.step_cancelled()")
+    return attempt.wait_given_up(wait) if wait > 0 else attempt.given_up
 
 
 def heartbeat(details: Any = None) -> None:

@@ -23,12 +23,16 @@ from pstore._engine.loop import DurableLoop
 from pstore._engine.options import NONE
 from pstore._engine.outbox import Step
 from pstore._engine.outcomes import storable_outcome
+from pstore._engine.threads import IN_TURN
 from pstore.clock import Clock
 
 __all__ = ["Dispatcher", "News"]
 
 # Functions without a limiter of their own take turns at so many threads; its share in a rate is none.
-THREADS = Limiter(f"{INTERNAL}threads", concurrency=32)
+THREADS = Limiter(f"{INTERNAL}threads", concurrency=IN_TURN)
+# So many more of them may stand in front of the threads, if as many have come back since the commit before: where
+# functions take no time, a commit is for many.
+MOST_AHEAD = 256
 
 
 class Dispatcher:
@@ -44,6 +48,7 @@ class Dispatcher:
         self._lines: dict[str | None, Line] = {None: Line(Limits(THREADS))}
         self._chosen: list[tuple[Step, Line | None]] = []
         self._running: dict[str, Attempt] = {}
+        self._came_back = 0
         self._ends: list[tuple[float, int, Attempt]] = []  # a heap: when to look at attempts that may take too long
         self._numbers = itertools.count()
         loop.fresh_steps[:] = loop.outbox.startable()
@@ -69,6 +74,7 @@ class Dispatcher:
                 self._choose(step, None)
             else:
                 line.push(step)
+        self._lines[None].ahead, self._came_back = min(self._came_back, MOST_AHEAD), 0
         self._choose_from(list(self._lines.values()))
         for attempt in self._running.values():
             attempt.save()
@@ -116,7 +122,7 @@ class Dispatcher:
 
     def _start(self, step: Step, line: Line | None) -> None:
         attempt = self._running[step.key] = Attempt(step, line, self._clock, self._loop.inbox)
-        self.host.start(attempt)
+        self.host.start(attempt, in_turn=line is not None and line is self._lines[None])
 
     def _forget(self, attempt: Attempt) -> None:
         del self._running[attempt.step.key]
@@ -139,6 +145,7 @@ class Dispatcher:
         if not self._runs(attempt):
             return False
         if isinstance(news, Answer):
+            self._came_back += attempt.line is self._lines[None]
             self._forget(attempt)
             attempt.save()
             self._loop.outbox.answer(attempt.step, *storable_outcome(attempt.step.title, news.value, news.error))
@@ -192,5 +199,5 @@ class Dispatcher:
     def close(self) -> None:
         """Let go of everything; what runs is told that nobody wants its result."""
         for attempt in self._running.values():
-            attempt.given_up.set()
+            attempt.give_up()
         self.host.close()

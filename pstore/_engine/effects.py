@@ -51,7 +51,12 @@ class StepCall(Coroutine[Any, Any, T]):
         self._over = False
 
     def __getstate__(self) -> Any:
-        rare = (self.retry, self.options) if self.retry is not None or self.options is not None else None
+        rare: tuple[Any, ...] | None = None
+        if self.retry is not None or self.options is not None:
+            rare = self.retry, self.options
+        if len(self.__dict__) != len(_OF_CALL):  # the program has given it attributes
+            others = {name: value for name, value in self.__dict__.items() if name not in _OF_CALL}
+            rare = self.retry, self.options, others
         return self.fn, self.args, self.asker, self._future, self._wait, self._over, rare
 
     def __setstate__(self, state: Any) -> None:
@@ -59,7 +64,8 @@ class StepCall(Coroutine[Any, Any, T]):
             self.__dict__.update(state)
             return
         self.fn, self.args, self.asker, self._future, self._wait, self._over, rare = state
-        self.retry, self.options = (None, None) if rare is None else rare
+        self.retry, self.options = (None, None) if rare is None else rare[:2]
+        self.__dict__.update(rare[2] if rare is not None and len(rare) > 2 else ())
         self.__qualname__ = f"step {name_of(self.fn)}"
 
     def __await__(self) -> Generator[Any, Any, T]:
@@ -87,7 +93,7 @@ class StepCall(Coroutine[Any, Any, T]):
 
     def _ask(self) -> FutureAwait:
         loop = running_loop("pstore.step()")
-        self._future = loop.ask(self.fn, self.args, retry=self.retry, options=self.options, asker=self.asker)
+        self._future = loop.ask(self.fn, self.args, retry=self.retry, options=self.options, asker=self.asker, call=self)
         return FutureAwait(self._future)
 
     def throw(self, kind: Any, value: Any = None, traceback: TracebackType | None = None) -> Any:
@@ -110,7 +116,9 @@ class StepCall(Coroutine[Any, Any, T]):
         return f"<{self.__qualname__}>"
 
 
+_OF_CALL = frozenset(("fn", "args", "retry", "options", "asker", "__qualname__", "_future", "_wait", "_over"))
 constants.register(41, StepCall)
+constants.register_fresh(103, StepCall)
 
 
 def _asking_task() -> str:
@@ -260,6 +268,9 @@ class _Options(TypedDict, total=False):
     priority: float
 
 
+_USUAL = NONE.priority
+
+
 class _Decorator(Protocol):
     @overload
     def __call__(self, fn: Callable[P, Coroutine[Any, Any, T]], /) -> StepFunction[P, T]: ...
@@ -293,7 +304,7 @@ def step(  # type: ignore[misc]  # it does take what the overloads say: mypy can
     key: str | None = None,
     limit: Limiter | str | None = None,
     limit_key: str | None = None,
-    priority: float = 0,
+    priority: float = _USUAL,
 ) -> Any:
     """Act on the outside world: ``value = await pstore.step(fn, *args)``; or ``@pstore.step`` over a function.
 
@@ -334,6 +345,9 @@ def step(  # type: ignore[misc]  # it does take what the overloads say: mypy can
         StepKeyInUse: a step of the same `key` is not done.
         UnknownLimiter: there is no limiter of the name.
     """
+    if args and callable(fn) and retry is None and timeout is None and heartbeat is None and key is None:
+        if limit is None and limit_key is None and priority is _USUAL:  # as below, in less time
+            return StepCall(fn, args, None, None)
     given = {"timeout": timeout, "heartbeat": heartbeat, "limit": limit, "limit_key": limit_key, "priority": priority}
     if not isinstance(retry, Retry | None):
         raise TypeError(f"pstore.step(): retry must be a pstore.Retry, not {retry!r}")

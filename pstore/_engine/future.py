@@ -116,8 +116,7 @@ class Future(Generic[T]):
         self._cancel_message: Any = None
         self._cancelled_exc: BaseException | None = None
         self._asyncio_future_blocking = False
-        if loop.get_debug():
-            self._source_traceback = debug.whence()
+        self._source_traceback = debug.whence() if loop.get_debug() else None
 
     @property
     def _asyncio_awaited_by(self) -> list[asyncio.Task[Any]] | None:

@@ -37,21 +37,22 @@ class Host:
         self._async = AsyncHost(self.post)
         self._closed = False
 
-    def start(self, attempt: Attempt) -> None:
-        """Call the function of the attempt's step."""
+    def start(self, attempt: Attempt, *, in_turn: bool) -> None:
+        """Call the function of the attempt's step; `in_turn` with others for which there are not enough threads."""
         step = attempt.step
         context, call = step.context.copy(), functools.partial(step.fn, *step.args)
         if is_coroutine_function(step.fn):
             self._async.start(attempt, functools.partial(call_in, attempt, call), context)
             return
+        start = self._threads.call_in_turn if in_turn else self._threads.call
         try:
-            self._threads.call(functools.partial(self._run, attempt, call, context))
+            start(functools.partial(self._run, attempt, call, context))
         except RuntimeError as error:  # no more threads
             self.post(attempt, None, error)
 
     def give_up(self, attempt: Attempt) -> None:
         """Tell an attempt that its result is not wanted; cancel it if it is a coroutine."""
-        attempt.given_up.set()
+        attempt.give_up()
         self._async.cancel(attempt)
 
     @contextmanager
@@ -70,7 +71,7 @@ class Host:
         self._async.close()
 
     def _run(self, attempt: Attempt, call: functools.partial[Any], context: Any) -> None:
-        if self._closed or attempt.given_up.is_set():
+        if self._closed or attempt.given_up:
             return
         try:
             value = context.run(call_in, attempt, call)
@@ -85,7 +86,7 @@ class Host:
 
     def post(self, attempt: Attempt, value: Any, error: BaseException | None) -> None:
         """Take in what an attempt gave; from any thread."""
-        if self._closed or attempt.given_up.is_set():
+        if self._closed or attempt.given_up:
             return
         if isinstance(error, StopIteration | asyncio.CancelledError) or not isinstance(error, Exception | None):
             reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -131,7 +132,7 @@ class AsyncHost:
 
     def _create(self, loop: asyncio.AbstractEventLoop, attempt: Attempt, call: Callable[[], Any], context: Any) -> None:
         self._tasks[attempt] = loop.create_task(self._drive(attempt, call), context=context)
-        if attempt.given_up.is_set():  # while it was on its way here
+        if attempt.given_up:  # while it was on its way here
             loop.call_soon(self._cancel, attempt)
 
     def _cancel(self, attempt: Attempt) -> None:
@@ -176,6 +177,8 @@ def is_coroutine_function(fn: Any) -> bool:
             fn = fn.fn
         else:
             break
+    if type(fn) is types.FunctionType and not fn.__dict__:  # as below, in less time; a mark would be in there
+        return bool(fn.__code__.co_flags & inspect.CO_COROUTINE)
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(type(fn), "__call__", None))  # noqa: B004
 
 

@@ -59,6 +59,7 @@ class Line:
     Attributes:
         limits: the limiter, and what was let go; the caller keeps it in the graph.
         running: how many were let go and have not come back.
+        ahead: how many more may be let go than the limiter has places for.
         wake: moment at which a rate lets more go, UTC seconds of the loop's time; None: time alone lets nobody go.
     """
 
@@ -66,7 +67,7 @@ class Line:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.running = 0
+        self.running = self.ahead = 0
         self.wake: float | None = None
         self._of_key: dict[str, int] = {}
         self._open: dict[float, OrderedDict[str, _Turns]] = {}
@@ -138,7 +139,7 @@ class Line:
 
     def _may_go(self, now: float) -> bool:
         most = self.limits.limiter.concurrency
-        if most is not None and self.running >= most:
+        if most is not None and self.running >= most + self.ahead:
             self.wake = None  # the next that comes back wakes
             return False
         free = self.limits.free_at(now)

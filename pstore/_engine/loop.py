@@ -505,11 +505,12 @@ class DurableLoop(AsyncGenLoop):
         options: Options | None = None,
         asker: str = "",
         context: contextvars.Context | None = None,
+        call: Any = None,
     ) -> Future[Any]:
-        """Ask for a step; it starts after the next commit, or when its limiter lets it go."""
+        """Ask for a step; it starts after the next commit, or when its limiter lets it go.  `call`: what asks."""
         context = contextvars.copy_context() if context is None else context
         asker = asker or str(getattr(asyncio.current_task(self), "id", ""))
-        return self.outbox.ask(fn, args, retry, context, options, (context.get(origin, ""), asker))
+        return self.outbox.ask(fn, args, retry, context, options, (context.get(origin, ""), asker), call)
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Future[Any]:
         """Run a function in a thread, as a step: at least once, its result stored."""

@@ -19,6 +19,7 @@ import asyncio
 import contextvars
 import functools
 import random
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -123,6 +124,7 @@ class Step:
         timers: of the loop, which rest and deadline have set; not stored.
         owner: the task that asked for it, or the state of the loop; it has the step in its `steps`.  Not stored.
         number: its key is that which its owner makes of this; None: it is another.
+        call: gives what asked for it, while that lives; None: that is not known.  Not stored.
     """
 
     options: Options | None = None
@@ -137,6 +139,7 @@ class Step:
     timers: tuple[asyncio.TimerHandle, ...] = ()
     owner: Any = None
     number: int | None = None
+    call: Callable[[], Any] | None = None
 
     def __init__(
         self,
@@ -159,6 +162,19 @@ class Step:
         """Name of the function and key, for people."""
         return f"{name_of(self.fn)} [{self.key}]"
 
+    def is_awaited_by(self, call: Any) -> None:
+        """Note what asked for it."""
+        self.call = weakref.ref(call)
+
+    def is_plain(self) -> bool:
+        """Whether all that is stored of it is number, function, arguments and context."""
+        own = len(self.__dict__) == len(_ALWAYS)  # with asker, without timers
+        return own and self.number is not None and self.asker == self.owner.as_asker()
+
+    def kept_context(self) -> Any:
+        """What is stored of the context."""
+        return kept_context(self.context, lambda: self.asker[0])
+
     def touch(self) -> None:
         """Say that the step may have changed."""
         if self.owner is not None:
@@ -171,7 +187,7 @@ class Step:
         """
         own, usual = self.__dict__, type(self).__dict__
         rare = {name: value for name, value in own.items() if name not in _ALWAYS and value is not usual[name]}
-        context = kept_context(self.context, lambda: self.asker[0])
+        context = self.kept_context()
         if self.owner is not None and self.asker == self.owner.as_asker():
             rare.pop("asker", None)
         key = self.key if self.number is None else self.number
@@ -212,7 +228,7 @@ class Step:
 
 
 # Of the attributes of a step: those that it always has, and those that are not stored.
-_ALWAYS = frozenset(("key", "fn", "args", "context", "future", "timers", "owner", "number"))
+_ALWAYS = frozenset(("key", "fn", "args", "context", "future", "timers", "owner", "number", "call"))
 constants.register(40, Step)
 
 
@@ -249,8 +265,9 @@ class Outbox:
         context: contextvars.Context,
         options: Options | None = None,
         asker: tuple[str, ...] = ("", ""),
+        call: Any = None,
     ) -> Future[Any]:
-        """Note a step; gives the future of its result.
+        """Note a step; gives the future of its result.  `call`: what asks, if that is to be awaited.
 
         Raises:
             StepKeyInUse: a step of the same key is pending.  UnknownLimiter.
@@ -263,6 +280,8 @@ class Outbox:
             self.limits_of(given)
         step = Step(key, fn, args, retry, context, options)
         step.asker, step.owner, step.number = asker, owner, number
+        if call is not None:
+            step.is_awaited_by(call)
         step.future = loop.create_future()
         self.pending[key] = owner.steps[key] = step
         if retry is not None and retry.deadline is not None:

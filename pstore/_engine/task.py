@@ -33,6 +33,7 @@ from pstore._engine import debug
 from pstore._engine.future import _WITHOUT_DEBUG, Future, _kept_callbacks, _live_callbacks
 from pstore._engine.origin import origin
 from pstore._engine.timers import Handle
+from pstore._engine.waits import kept_wait, restored_wait, wait_of
 from pstore._store import constants
 
 if TYPE_CHECKING:
@@ -433,7 +434,11 @@ class Task(Future[T]):
             except AttributeError:
                 pass
 
-    def __capsule_state__(self) -> tuple[Any, ...]:
+    def __capsule_parts__(self) -> tuple[Any, ...]:
+        """What is not stored, if nobody else leads to it: see `waits`."""
+        return wait_of(self) if self.steps else ()
+
+    def __capsule_state__(self, parts: tuple[Any, ...] = ()) -> tuple[Any, ...]:
         """The state: coroutine, waiter, callbacks, context, id, number, flags, since, and what is rarely there."""
         loop, done = self._loop, self.done()
         # The coroutine first, so that the path to what cannot be stored leads through it, not through callbacks.
@@ -459,7 +464,8 @@ class Task(Future[T]):
         coro = None if done else self._coro
         callbacks = tuple(_kept_callbacks(self._callbacks))
         numbers = (self.number, self.asked, flags, self.since)
-        own = (tuple(self.timers.values()), tuple(self.steps.values()))
+        steps = tuple(kept_wait(step, parts) if parts else step for step in self.steps.values())
+        own = (tuple(self.timers.values()), steps)
         return coro, self._fut_waiter, callbacks, context, loop, self.id, *numbers, *own, rare or None
 
     def __capsule_path__(self, path: str) -> str:
@@ -491,6 +497,7 @@ class Task(Future[T]):
             setattr(self, name, usual)
         given = dict(rare or ())
         self.timers = {handle.order: handle for handle in timers}
+        steps = [restored_wait(self, step, waiter) if type(step) is tuple else step for step in steps]
         if "_state" in given:
             super().__setstate__({"_callbacks": callbacks, "_loop": loop, **given})
             given = {name: value for name, value in given.items() if name in _OF_TASK}

@@ -1,12 +1,13 @@
 """The body of a capsule's record: the state of a head <-> bytes (layer 2).
 
-Owns: format 3 of bodies (invariant I9)::
+Owns: formats 3 and 5 of bodies (invariant I9)::
 
     a table     what the body refers to in other records, see below
     a pickle    of protocol 5: the state of the head
 
 The persistent ids in the pickle are numbers: 0 is the head itself; odd ones stand for `constants`, ``2 * number + 1``,
 one of them for the part that all heads belong to;
+in format 5 also for objects that are made anew, of the class that `constants.fresh` has under the number;
 even ones for entries of the table, ``2 * place + 2``.  The table has an entry for each reference of the record, in
 order: the number of the node in that record, or the class of the object that the record is of (a head, a `Persistent`
 object).  It is written in one of two ways::
@@ -163,7 +164,11 @@ def read_state(
             number = pid >> 1
             if number >= constants.CODES:
                 return code_of(number - constants.CODES)
-            return special[number] if number in special else constants.by_number[number]
+            if number in special:
+                return special[number]
+            if number in constants.fresh:
+                return special.setdefault(number, constants.fresh[number]())
+            return constants.by_number[number]
         return objects[pid // 2 - 1] if pid else head
 
     start_of_load(parts)

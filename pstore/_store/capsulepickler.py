@@ -109,7 +109,7 @@ class CapsulePickler(pickle.Pickler):
         self._known[id(self._capsules.owner())] = constants.reference_to(constants.OWNER)
         self._met, self._shared = {}, []
         self._entries, self._references, self._places = [], [], []
-        state = head.__capsule_state__()
+        state = head.__capsule_state__(self._fresh_parts(head))
         try:
             self.dump(state)
         except RecursionError:
@@ -128,6 +128,17 @@ class CapsulePickler(pickle.Pickler):
         del state
         result.claimed = self._claimed()
         return result, []
+
+    def _fresh_parts(self, head: Any) -> tuple[Any, ...]:
+        """The parts that the head would not have stored, which nobody else leads to; from here on they are known."""
+        parts: tuple[Any, ...] = head.__capsule_parts__()
+        for part in parts:
+            if id(part) in self._home or id(part) in self._claims:
+                return ()
+        for part in parts:
+            self._met[id(part)] = part
+            self._known[id(part)] = constants.reference_to(constants.fresh_numbers[type(part)])
+        return parts
 
     def _claimed(self) -> list[int]:
         """Ids of what the capsule has, without what was made for writing it, which nobody else holds."""

@@ -56,8 +56,11 @@ class Head(Protocol):
     def __capsule_empty__(self) -> None:
         """Let go of all that it has: it becomes a ghost."""
 
-    def __capsule_state__(self) -> tuple[Any, ...]:
-        """The state: a tuple."""
+    def __capsule_parts__(self) -> tuple[Any, ...]:
+        """What need not be stored, of classes that are known to `constants.fresh`, if nothing else leads to it."""
+
+    def __capsule_state__(self, parts: tuple[Any, ...] = ()) -> tuple[Any, ...]:
+        """The state: a tuple; without what is in `parts`, which `__capsule_parts__` gave."""
 
     def __set_capsule_state__(self, state: Any) -> None:
         """Take the state."""

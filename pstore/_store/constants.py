@@ -9,9 +9,21 @@ them, and are not used again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-__all__ = ["CODES", "OWNER", "by_number", "known", "register", "reference_to"]
+__all__ = [
+    "CODES",
+    "OWNER",
+    "by_number",
+    "fresh",
+    "fresh_numbers",
+    "known",
+    "reference_to",
+    "register",
+    "register_fresh",
+]
 
 OWNER = 100
 """Stands for the part of the top that all heads belong to, which is another object in every store."""
@@ -22,6 +34,10 @@ by_number: dict[int, Any] = {}
 """Number -> object."""
 known: dict[int, int] = {}
 """Id of an object -> what stands for it in a record: see `capsulebody`."""
+fresh: dict[int, Callable[[], Any]] = {}
+"""Number -> what makes an empty object of a class; it stands for one that a record names and does not have."""
+fresh_numbers: dict[type, int] = {}
+"""Class -> that number."""
 
 
 def register(number: int, obj: Any) -> Any:
@@ -30,6 +46,13 @@ def register(number: int, obj: Any) -> Any:
         raise ValueError(f"number {number} is {by_number[number]!r}")
     known[id(obj)] = reference_to(number)
     return obj
+
+
+def register_fresh(number: int, cls: type) -> None:
+    """Give the object of a class that records do not have a number."""
+    if number in by_number or number in fresh:
+        raise ValueError(f"number {number} is taken")
+    fresh[number], fresh_numbers[cls] = partial(cls.__new__, cls), number
 
 
 def reference_to(number: int) -> int:

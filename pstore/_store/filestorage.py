@@ -128,6 +128,7 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
         """Put unbuffered files in the place of ZODB's: what is written is written, and what is read is there."""
         self._file.close()
         self._file = open(self._file_name, "r+b", buffering=0)  # noqa: SIM115  # as ZODB: for as long as it is open
+        self._identity = _identity(os.fstat(self._file.fileno()))
         named = self._tfile.name
         self._new_temp()
         with contextlib.suppress(OSError):
@@ -224,7 +225,23 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
 
     def store(self, oid: bytes, oldserial: bytes, data: bytes, version: str, transaction: Any) -> None:
         """Write a record, sealed."""
-        super().store(oid, oldserial, seal(oid, data), version, transaction)
+        sealed = seal(oid, data)
+        with self._lock:
+            if not self._store_at_once(oid, oldserial, sealed, transaction):
+                super().store(oid, oldserial, sealed, version, transaction)
+
+    def _store_at_once(self, oid: bytes, oldserial: bytes, sealed: bytes, transaction: Any) -> bool:
+        """Do what ZODB does where nothing is in the way, in a third of the time; else tell so, and do nothing."""
+        before = self._index_get(oid, 0)
+        if transaction is not self._transaction or self._is_read_only:
+            return False
+        if before and os.pread(self._file.fileno(), 16, before) != oid + oldserial:
+            return False  # a conflict, or damage
+        if oid > self._oid:
+            self.set_max_oid(oid)
+        self._tindex[oid] = self._pos + self._tfile.tell() + self._thl
+        self._tfile.write(RECORD.pack(oid, self._tid, before, self._pos, 0, len(sealed)) + sealed)
+        return True
 
     def load(self, oid: bytes, version: str = "") -> tuple[bytes, bytes]:
         """Give data and tid of the last record of an object."""
@@ -272,14 +289,13 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
     def _check_place(self) -> None:
         """Nobody would find again what is committed to a file that has no name any more, or another one."""
         try:
-            stands = os.stat(self._file_name)
-        except OSError as error:
-            stands, why = None, error.strerror
-        else:
+            if _identity(os.stat(self._file_name)) == self._identity:
+                return
             why = "another file has its name"
-        if stands is None or not os.path.samestat(stands, os.fstat(self._file.fileno())):
-            self._doubt = f"its file was deleted, moved or replaced while it was open ({why})"
-            raise StoreInDoubt(self.__name__, self._doubt)
+        except OSError as error:
+            why = _text(error)
+        self._doubt = f"its file was deleted, moved or replaced while it was open ({why})"
+        raise StoreInDoubt(self.__name__, self._doubt)
 
     def tpc_vote(self, transaction: Any) -> Any:
         """Write the transaction to the end of the file, unfinished."""
@@ -453,7 +469,7 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
                     os.remove(new)
                 raise
             self._file.close()
-            self._file = file
+            self._file, self._identity = file, _identity(os.fstat(file.fileno()))
             self._initIndex(index, self._tindex)
             self._pos = end
             self._checkpoint_end = self._checkpoint_size = 0
@@ -465,6 +481,11 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
                 raise StoreInDoubt(self.__name__, self._doubt) from error
             (length,) = read(file.fileno(), LENGTH, end - LENGTH.size)
             self._mark(end - LENGTH.size - length, end, self._ltid)
+
+
+def _identity(stat: os.stat_result) -> tuple[int, int]:
+    """What makes a file the same under whatever name."""
+    return stat.st_dev, stat.st_ino
 
 
 class _UpTo(io.FileIO):

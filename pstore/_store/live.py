@@ -32,7 +32,7 @@ from pstore._store.heap import Heap
 from pstore._store.loading import Loader
 from pstore._store.loading import Record as Loaded
 from pstore._store.lost import is_lost, text_of
-from pstore._store.records import CAPSULE_FORMAT, RECORD_FORMAT, Jar, decode
+from pstore._store.records import CAPSULE_FORMATS, RECORD_FORMAT, Jar, decode
 from pstore._store.shelf import Shelf
 from pstore._store.survey import Survey
 from pstore._store.unloaded import Unloaded
@@ -228,7 +228,7 @@ class Live:
         heap.settle([*new, *survey.layouts])
         survey.clear()
 
-    def _read(self, oid: bytes, wanted: int = RECORD_FORMAT) -> Loaded:
+    def _read(self, oid: bytes, wanted: tuple[int, ...] = (RECORD_FORMAT,)) -> Loaded:
         try:
             data, serial = self._jar.read(oid)
         except (POSKeyError, ReadConflictError) as error:
@@ -237,8 +237,8 @@ class Live:
                 raise NoSuchState(self.name, f"object {number:,} of then was packed away meanwhile") from error
             raise StoreCorrupt(self.name, f"the record of object {number:,} is missing") from error
         version, body, references = decode(data)
-        if version != wanted:
-            raise ValueError(f"a record of format {version} is where one of format {wanted} should be")
+        if version not in wanted:
+            raise ValueError(f"a record of format {version} is where one of format {wanted[-1]} should be")
         return body, references, bytes(serial)
 
     def _new_unloaded(self, heap: Heap) -> Unloaded:
@@ -272,7 +272,7 @@ class Live:
         if self._is_over:
             raise StoreError(self.name, "the task was not loaded when the store was closed, or went back")
         try:
-            body, references, serial = self._read(capsule.oid, CAPSULE_FORMAT)
+            body, references, serial = self._read(capsule.oid, CAPSULE_FORMATS)
             state, places = read_state(
                 body,
                 references,

@@ -7,8 +7,8 @@ Persistent objects that users bring.  The state is a tuple (invariant I9):
 
     (format, checksum, body, references)
 
-    format      int; 2: a cluster (`body`), 3: a head (`capsulebody`), 4: a page (`shelf`).  Format 1 had the whole
-                graph in one record, the body being what `graph.dumps` gives
+    format      int; 2: a cluster (`body`), 5, once 3: a head (`capsulebody`), 4: a page (`shelf`).  Format 1 had the
+                whole graph in one record, the body being what `graph.dumps` gives
     checksum    int, ``zlib.crc32(body)``, signed or not
     body        bytes
     references  tuple of the records that the body refers to, in ZODB's own way: by object id alone.  By them pack and
@@ -38,10 +38,21 @@ from ZODB.utils import z64
 from pstore._store.lost import raise_lost, reaching
 from pstore.errors import FormatError, StoreNotWritten, StoreUnavailable
 
-__all__ = ["CAPSULE_FORMAT", "PAGE_FORMAT", "RECORD_FORMAT", "Database", "Jar", "Record", "decode", "encode"]
+__all__ = [
+    "CAPSULE_FORMAT",
+    "CAPSULE_FORMATS",
+    "PAGE_FORMAT",
+    "RECORD_FORMAT",
+    "Database",
+    "Jar",
+    "Record",
+    "decode",
+    "encode",
+]
 
-RECORD_FORMAT, CAPSULE_FORMAT, PAGE_FORMAT = 2, 3, 4
-_READABLE = (1, RECORD_FORMAT, CAPSULE_FORMAT, PAGE_FORMAT)
+RECORD_FORMAT, CAPSULE_FORMAT, PAGE_FORMAT = 2, 5, 4
+CAPSULE_FORMATS = (3, CAPSULE_FORMAT)
+_READABLE = (1, RECORD_FORMAT, PAGE_FORMAT, *CAPSULE_FORMATS)
 
 
 class Record(Persistent):  # type: ignore[misc]  # persistent has no types
@@ -121,7 +132,7 @@ def decode(data: bytes) -> tuple[int, bytes, tuple[bytes, ...]]:
         raise ValueError("it is not a record of pstore's")
     version, checksum, body, references = state
     if version not in _READABLE:
-        raise FormatError(f"a record has format {version}, this version of pstore reads {PAGE_FORMAT}")
+        raise FormatError(f"a record has format {version}, this version of pstore reads up to {max(_READABLE)}")
     if not isinstance(body, bytes) or (zlib.crc32(body) ^ checksum) & 0xFFFFFFFF:
         raise ValueError("it does not have its checksum")
     return version, body, tuple(map(_oid_of, references))
