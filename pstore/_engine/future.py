@@ -246,6 +246,7 @@ class Future(Generic[T]):
         return removed
 
     def _schedule_callbacks(self) -> None:
+        self._loop.finished.append(id(self))
         callbacks, self._callbacks = self._callbacks, []
         for fn, context in callbacks:
             if context is None:

@@ -87,6 +87,7 @@ class DurableLoop(AsyncGenLoop):
         running_task: the task that is making a step.
         live_asyncgens: async generators that were begun and live; not stored as such.
         unreported: spawned tasks that failed and of which this process has told nobody; not stored.
+        finished: ids of futures that came to be done since the last commit, with some of others; not stored.
         fresh_steps: that came to be startable and that the dispatcher has not taken; not stored.
         slow_callback_duration: in debug mode calls that take longer, in seconds, are logged; not stored.
     """
@@ -123,6 +124,7 @@ class DurableLoop(AsyncGenLoop):
         self.unreported: list[Task[Any]] = []
         self.live_asyncgens: Iterable[Any] = ()
         self.fresh_steps: list[Step] = []
+        self.finished: list[int] = []
         self.inbox = NewsQueue()
         self.watcher: Callable[[Task[Any]], object] | None = None
 

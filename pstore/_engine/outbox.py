@@ -238,6 +238,7 @@ class Outbox:
     def __init__(self, loop: DurableLoop) -> None:
         self._loop = loop
         self.pending: dict[str, Step] = {}
+        self._of_future: dict[int, Step] = {}
 
     @property
     def store_id(self) -> str:
@@ -248,7 +249,9 @@ class Outbox:
         """Take up a step that was stored with a task, or with the state of the loop."""
         if step.owner is None:
             step.came_back(owner)
-        self.pending[step.key] = step
+        self._add(step)
+        if step.future.done():
+            self._loop.finished.append(id(step.future))
         if step.until is not None:
             self._call_at(step, step.until, self._overdue, step)
         if step.due is not None:
@@ -283,12 +286,16 @@ class Outbox:
         if call is not None:
             step.is_awaited_by(call)
         step.future = loop.create_future()
-        self.pending[key] = owner.steps[key] = step
+        owner.steps[key] = step
+        self._add(step)
         if retry is not None and retry.deadline is not None:
             step.until = loop.time() + retry.deadline
             self._call_at(step, step.until, self._overdue, step)
         loop.fresh_steps.append(step)
         return step.future
+
+    def _add(self, step: Step) -> None:
+        self.pending[step.key] = self._of_future[id(step.future)] = step
 
     def _new_number(self, owner: Any) -> int:
         while True:
@@ -322,14 +329,16 @@ class Outbox:
 
     def sweep(self) -> list[Step]:
         """Drop the steps whose future is done, as it was cancelled or the deadline has come; gives them."""
-        dropped = [step for step in self.pending.values() if step.future.done()]
+        finished, self._loop.finished[:] = self._loop.finished[:], []
+        found = (self._of_future.get(key) for key in dict.fromkeys(finished))
+        dropped = [step for step in found if step is not None and step.future.done()]
         for step in dropped:
             self._drop(step)
         return dropped
 
     def _drop(self, step: Step) -> None:
         step.stop_timers()
-        del self.pending[step.key]
+        del self.pending[step.key], self._of_future[id(step.future)]
         step.touch()
         step.owner.steps.pop(step.key, None)
 
