@@ -26,7 +26,6 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable
-from types import MethodType
 from typing import Any, TypeVar
 
 from pstore._engine import debug, old_stores
@@ -38,6 +37,7 @@ from pstore._engine.options import Options
 from pstore._engine.origin import origin
 from pstore._engine.outbox import Outbox, Retry, Step, without_context_run
 from pstore._engine.parking import NoParking, Parking, Tasks
+from pstore._engine.ready import ReadyCalls
 from pstore._engine.services import Services
 from pstore._engine.state import LoopState
 from pstore._engine.task import Task
@@ -99,7 +99,7 @@ class DurableLoop(AsyncGenLoop):
         self._reset()
 
     def _reset(self) -> None:
-        self._ready: deque[asyncio.Handle] = deque()
+        self._ready = ReadyCalls()
         self._timers = Timers()
         self._tasks = Tasks(self)
         self.parking: NoParking = NoParking()
@@ -193,7 +193,7 @@ class DurableLoop(AsyncGenLoop):
         """Take up the calls, timers and steps that were stored."""
         ready = list(self.state.ready)
         ready += [(task.turn, task.next_call()) for task in tasks if task.turn is not None]
-        self._ready.extend(handle for _, handle in sorted(ready, key=lambda entry: entry[0]))
+        self._ready.take_up(ready)
         self._timers.go_on_after(self.state.timed)
         self.take_up(self.state)
         for task in tasks:
@@ -220,18 +220,10 @@ class DurableLoop(AsyncGenLoop):
 
     def settle(self) -> None:
         """Put into the state, and into the tasks, what a commit has to keep of the calls that are ready."""
-        others: list[tuple[int, asyncio.Handle]] = []
-        for turn, handle in enumerate(self._ready):
-            task = stepping(handle)
-            if task is None:
-                if not handle.cancelled():
-                    others.append((turn, handle))
-            elif task.turn != turn:
-                task.turn = turn
-                task.touch()
+        others = self._ready.settle(self.state.ready)
         self._note_unseen()
         self._came_or_went |= self.parking.before_commit()
-        if others or self.state.ready:
+        if others != self.state.ready:
             self.state.ready = others
         if self._came_or_went:
             self.state.latest, self._came_or_went = self.latest, False
@@ -267,11 +259,12 @@ class DurableLoop(AsyncGenLoop):
 
     def _run_round(self, handles: deque[asyncio.Handle], most: float = math.inf) -> int:
         """Make the calls that wait in `handles` now, at most so many; gives how many."""
-        calls = 0
+        calls, is_ready = 0, handles is self._ready
         for _ in range(len(handles)):
             if self.interrupted or calls >= most:
                 break
             handle = handles.popleft()
+            self._ready.first += is_ready
             if not handle.cancelled():
                 self._run_timed(handle) if self._debug else handle._run()
                 calls += 1
@@ -579,16 +572,6 @@ def running_loop(asked_for: str) -> DurableLoop:
             f"{asked_for} was called outside the tasks of an engine; call it in a coroutine that engine.spawn started"
         )
     return loop
-
-
-def stepping(handle: asyncio.Handle) -> Task[Any] | None:
-    """The task whose next step a call makes, if that is all there is to it."""
-    callback: Any = getattr(handle, "_callback", None)
-    if isinstance(callback, MethodType) and isinstance(callback.__self__, Task) and not handle.cancelled():
-        task = callback.__self__
-        if task.is_next_call(handle):
-            return task
-    return None
 
 
 def _new_loop() -> DurableLoop:

@@ -41,7 +41,7 @@ from pstore.errors import (
 __all__ = ["Keeper"]
 
 _ZERO = bytes(8)
-_SUSPECTS = 1000
+_SUSPECTS, _FEW = 1000, 250
 _Written = dict[Cluster, tuple[Layout, bytes, list[bytes]]]
 
 
@@ -107,10 +107,16 @@ class Keeper:
             return self.live.tid
         if not (heap.exchanged and self._persist_exchanged(len(changed), note)):
             self._persist_surveyed(changed, note)
-        size = len(heap.home) + len(self.live.capsules)
-        if heap.suspects > _SUSPECTS + size or (thorough and heap.suspects and size < _SUSPECTS):
+        if self._is_to_collect(thorough):
             self._collect()
         return self.live.tid
+
+    def _is_to_collect(self, thorough: bool) -> bool:
+        """Whether to look for what can no longer be reached: that takes a third of a microsecond for each object."""
+        suspects, size = self.live.heap.suspects, len(self.live.heap.home) + len(self.live.capsules)
+        if not thorough or size >= _SUSPECTS:
+            return suspects > _SUSPECTS + size
+        return suspects > 0 if size < _FEW else suspects * 16 > size
 
     def _persist_exchanged(self, changed: int, note: str | None) -> bool:
         """Commit that atoms were exchanged for atoms, if that is all that has changed; see `rows`."""
