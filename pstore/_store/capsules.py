@@ -22,9 +22,8 @@ Principles:
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any, Protocol
 
 from persistent import Persistent
@@ -69,6 +68,17 @@ class Head(Protocol):
         """A path from the state, ``root[0]...``, as one that users know."""
 
 
+class _Ref(weakref.ref[Any]):
+    """A weak reference to a head.
+
+    Attributes:
+        key: its id.
+    """
+
+    __slots__ = ("key",)
+    key: int
+
+
 class Capsule:
     """The record of a head.
 
@@ -88,8 +98,8 @@ class Capsule:
         self.serial = _NEW
         self.is_ghost = self.has_only_places = False
         self.digest: int | None = None
-        self.claimed: list[int] = []
-        self.places: list[tuple[Cluster, int]] = []
+        self.claimed: Sequence[int] = ()
+        self.places: Sequence[tuple[Cluster, int]] = ()
 
 
 class Capsules:
@@ -130,6 +140,8 @@ class Capsules:
         self._kept: list[Any] = []
         self._kinds = heap.kinds
         self._pickler = CapsulePickler(self, heap)
+        # made once: all heads have them
+        self._load, self._when_gone = self._load_head, self._head_gone
 
     def __len__(self) -> int:
         """Count the heads that are there, loaded or not."""
@@ -170,9 +182,9 @@ class Capsules:
 
     def enter(self, oid: bytes, head: Any) -> Capsule:
         """Take in a head that has an object id."""
-        key = id(head)
-        ref = weakref.ref(head, lambda _: self._gone(key))
-        capsule = self._of[key] = self.by_oid[oid] = Capsule(oid, ref)
+        ref = _Ref(head, self._when_gone)
+        ref.key = id(head)
+        capsule = self._of[ref.key] = self.by_oid[oid] = Capsule(oid, ref)
         return capsule
 
     def ghost(self, oid: bytes, cls: Any) -> Any:
@@ -228,7 +240,7 @@ class Capsules:
             return False
         capsule = self._of[id(head)]
         self._release(capsule)
-        capsule.digest, capsule.places = None, []
+        capsule.digest, capsule.places = None, ()
         let_go_of(head, contents)
         self._become_ghost(head, capsule)
         return True
@@ -246,9 +258,10 @@ class Capsules:
     def _become_ghost(self, head: Any, capsule: Capsule) -> None:
         capsule.is_ghost = True
         self.ghosts += 1
-        head._activate = partial(self._load, capsule)
+        head._activate = self._load
 
-    def _load(self, capsule: Capsule, head: Any) -> None:
+    def _load_head(self, head: Any) -> None:
+        capsule = self._of[id(head)]
         self._activate(head, capsule)
         capsule.is_ghost = False
         self.ghosts -= 1
@@ -277,8 +290,8 @@ class Capsules:
         """The capsule of a head, if it has one."""
         return self._of.get(id(head))
 
-    def _gone(self, key: int) -> None:
-        capsule = self._of.pop(key)
+    def _head_gone(self, ref: _Ref) -> None:
+        capsule = self._of.pop(ref.key)
         self.by_oid.pop(capsule.oid, None)
         if capsule.is_ghost:
             self.ghosts -= 1
@@ -293,7 +306,7 @@ class Capsules:
         for key in capsule.claimed:
             if claims.get(key) is capsule:
                 del claims[key]
-        capsule.claimed = []
+        capsule.claimed = ()
 
     # ------------------------------------------------------------ writing
 
