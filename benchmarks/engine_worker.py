@@ -50,12 +50,11 @@ def _store(given: dict[str, Any]) -> Path:
 def _warm_up(folder: str) -> None:
     """What a first program leaves in a process, whatever it is: caches, a thread, codes that were looked at."""
     with pstore.open(Path(folder) / "warm-up.fs") as engine:
-        doors = engine.root["doors"] = {}
         engine.root["box"] = programs.Box()
-        waiting = engine.spawn(programs.waiter, 0, doors)
+        waiting = engine.spawn(programs.waiter, 0)
         engine.spawn(programs.sleeper, 0)
         engine.run(engine.spawn(programs.steps, 2))
-        doors[0].set_result(1)
+        engine.send(waiting, 1)
         engine.run(waiting)
     for path in Path(folder).glob("warm-up.fs*"):
         path.unlink()
@@ -171,9 +170,8 @@ def waiting_build(given: dict[str, Any]) -> dict[str, Any]:
     before, chosen = resident(), set(_chosen(count))
     start = time.perf_counter()
     engine = pstore.open(path, resident=_RESIDENT)
-    doors = engine.root["doors"] = {}
     for number in range(count):
-        engine.spawn(programs.waiter, number, doors, id=f"waiter-{number}" if number in chosen else None)
+        engine.spawn(programs.waiter, number, id=f"waiter-{number}" if number in chosen else None)
     engine.run()
     figures = {"start_s": time.perf_counter() - start, "file_bytes_each": path.stat().st_size / count}
     gc.collect()
@@ -203,7 +201,7 @@ def waiting(given: dict[str, Any]) -> dict[str, Any]:
 def _answered(engine: Any, number: int) -> float:
     """Seconds from the answer to the end of the task, durable."""
     start = time.perf_counter()
-    engine.root["doors"].pop(number).set_result(1)
+    engine.send(f"waiter-{number}", 1)
     engine.run(engine.tasks[f"waiter-{number}"])
     return time.perf_counter() - start
 

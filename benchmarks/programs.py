@@ -50,12 +50,10 @@ async def steps_then_last(count: int) -> int:
     return total
 
 
-async def waiter(number: int, doors: dict[int, asyncio.Future[int]]) -> int:
-    """Waits for somebody outside to answer at its door, with a few locals."""
+async def waiter(number: int) -> int:
+    """Waits for an answer from outside, with a few locals."""
     name, amount = f"order {number}", number * 10
-    door = doors[number] = asyncio.get_running_loop().create_future()
-    del doors
-    answer = await door
+    answer: int = await pstore.receive()
     return answer + amount + len(name)
 
 

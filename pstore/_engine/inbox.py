@@ -18,6 +18,7 @@ from typing import Any
 
 from pstore._engine.awaitables import PlainAwaitable
 from pstore._engine.backlog import Backlog
+from pstore._store import constants
 
 __all__ = ["Inbox", "Receive", "Window"]
 
@@ -188,3 +189,7 @@ class Receive(PlainAwaitable[Any]):
             self._timer = None
         if self._future is not None:
             self.inbox.leave(self._future)
+
+
+for _number, _class in enumerate((Inbox, Receive, Window, Backlog, deque), 42):
+    constants.register(_number, _class)

@@ -1,11 +1,10 @@
-"""`Mail`: the inboxes of tasks by their ids, and who a message is for; part of the graph.
+"""`Mail`: who a message is for; part of the graph.
 
 A message is sent to an `Inbox`, to a task, to the id of a task, or to the name under which the root has an inbox.  The
-inbox of a task is made when it is first needed, and goes with the task: with its id, when the task is dropped or
-forgotten.
+inbox of a task is made when it is first needed, is stored with the task, and goes with it.
 
-Rules: to whom nobody can receive a message is refused where it is sent; a message that comes again under its id is
-dropped, also when the task has ended meanwhile.
+Rules: who puts something into the inbox of a task touches the task; to whom nobody can receive a message is refused
+where it is sent; a message that comes again under its id is dropped, also when the task has ended meanwhile.
 """
 
 from __future__ import annotations
@@ -31,14 +30,22 @@ def check_id(id: Any) -> None:
 
 
 class Mail:
-    """The inboxes of tasks."""
+    """Finds inboxes.
+
+    Attributes:
+        inboxes: of tasks of older stores, by id, until they are asked for.
+    """
 
     def __init__(self) -> None:
         self.inboxes: dict[str, Inbox] = {}
 
     def of(self, task: Task[Any]) -> Inbox:
-        """Give the inbox of a task."""
-        return self._of(task.id)
+        """Give the inbox of a task, which may then be changed."""
+        task.touch()
+        inbox = self._known(task)
+        if inbox is None:
+            inbox = task.inbox = Inbox()
+        return inbox
 
     def deliver(
         self, loop: DurableLoop, to: Any, message: Any, id: str | None, root: Mapping[str, Any] | None = None
@@ -58,11 +65,11 @@ class Mail:
         """Let go of the inbox of a task that is there no more."""
         self.inboxes.pop(task_id, None)
 
-    def _of(self, task_id: str) -> Inbox:
-        inbox = self.inboxes.get(task_id)
-        if inbox is None:
-            inbox = self.inboxes[task_id] = Inbox()
-        return inbox
+    def _known(self, task: Task[Any]) -> Inbox | None:
+        if task.inbox is None and task.id in self.inboxes:
+            task.touch()
+            task.inbox = self.inboxes.pop(task.id)
+        return task.inbox
 
     def _addressed(self, loop: DurableLoop, to: Any, id: str | None, root: Mapping[str, Any]) -> Inbox:
         task = loop.tasks.get(to) if isinstance(to, str) else _own(loop, to)
@@ -71,10 +78,10 @@ class Mail:
             if isinstance(inbox, Inbox):
                 return inbox
             raise UnknownTask(to, some_ids(loop.tasks))
-        known = self.inboxes.get(task.id)
+        known = self._known(task)
         if task.done() and (known is None or id is None or id not in known.known):
             raise TaskDone(task.id)
-        return self._of(task.id)
+        return self.of(task)
 
 
 def _own(loop: DurableLoop, to: Any) -> Task[Any]:

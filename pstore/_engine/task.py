@@ -37,6 +37,7 @@ from pstore._engine.waits import kept_wait, restored_wait, wait_of
 from pstore._store import constants
 
 if TYPE_CHECKING:
+    from pstore._engine.inbox import Inbox
     from pstore._engine.loop import DurableLoop
     from pstore._engine.outbox import Step
     from pstore._engine.timers import TimerHandle
@@ -57,6 +58,7 @@ class Task(Future[T]):
         asked: how many steps it has asked for.
         timers: those that it has set, by order.
         steps: those that it has asked for and that are not answered, by key.
+        inbox: of the messages that were sent to it; None: it has not needed any.
         turn: its place among the ready calls when the loop was stored before they all were made; else None.
         since: when it came to where it stands: was made, last suspended, or ended; UTC seconds of the loop's time.
     """
@@ -74,6 +76,7 @@ class Task(Future[T]):
         "_owns_context",
         "asked",
         "id",
+        "inbox",
         "keep",
         "number",
         "since",
@@ -114,6 +117,7 @@ class Task(Future[T]):
         self.timers: dict[int, TimerHandle] = {}
         self.steps: dict[str, Step] = {}
         self.turn: int | None = None
+        self.inbox: Inbox | None = None
         self._fut_waiter: Any = None
         self._must_cancel = False
         self._num_cancels_requested = 0
@@ -525,7 +529,7 @@ class Task(Future[T]):
 
     def __setstate__(self, state: Any) -> None:
         self.since, self.number, self.asked, self._owns_context, self.turn = 0.0, 0, 0, False, None
-        self.timers, self.steps = {}, {}
+        self.timers, self.steps, self.inbox = {}, {}, None
         super().__setstate__(state)
         if self._unseen and not self.spawned:
             self._loop.note_unseen(self)
@@ -555,6 +559,7 @@ _SPAWNED, _KEEP, _MUST_CANCEL, _BLOCKING, _OWNS_CONTEXT = 1, 2, 4, 8, 16
 _RARE: tuple[tuple[str, Any], ...] = (
     ("_num_cancels_requested", 0),
     ("turn", None),
+    ("inbox", None),
     ("_cancel_message", None),
     ("_cancelled_exc", None),
 )

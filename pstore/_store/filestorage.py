@@ -110,6 +110,7 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
             _create(path, sync)
         try:
             super().__init__(path, read_only=read_only)
+            self._identity = _identity(os.fstat(self._file.fileno()))
             if not read_only:
                 self._own_files()
                 _locked_here[self] = os.getpid()
@@ -128,7 +129,6 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
         """Put unbuffered files in the place of ZODB's: what is written is written, and what is read is there."""
         self._file.close()
         self._file = open(self._file_name, "r+b", buffering=0)  # noqa: SIM115  # as ZODB: for as long as it is open
-        self._identity = _identity(os.fstat(self._file.fileno()))
         named = self._tfile.name
         self._new_temp()
         with contextlib.suppress(OSError):

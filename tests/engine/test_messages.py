@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_a_message_that_was_acknowledged_is_there_after_a_restart(reopen):
     assert receipt.result(0) is True
     engine = reopen()
     assert engine.run(engine.tasks["receiver"]) == ["word"]
-    assert len(engine._loop.services.mail.inboxes["receiver"]) == 0
+    assert len(engine.tasks["receiver"].inbox) == 0
 
 
 async def _late(out):
@@ -629,10 +630,11 @@ def test_the_inbox_of_a_task_goes_with_it(reopen):
     engine.send("Task-1", 1)
     engine.send(kept, 1, id="a")
     engine.run()
-    inboxes = engine._loop.services.mail.inboxes
-    assert list(inboxes) == ["receiver"]
+    inbox = weakref.ref(engine.tasks["receiver"].inbox)
+    del kept
     engine.forget("receiver")
-    assert not inboxes
+    engine.commit()
+    assert inbox() is None
     start(engine, fn=receive)
     again = engine.send("receiver", 1, id="a")
     engine.run()

@@ -430,3 +430,30 @@ def test_from_every_commit_on_it_ends_the_same(tmp_path):
     assert len(points) > 10
     for at, moment in points[1:]:
         assert outcome(at, 2, moment) == wanted
+
+
+async def waits_for_mail(number, done):
+    first = await pstore.receive()
+    second = await pstore.receive()
+    done.append((number, first, second))
+
+
+def test_tasks_that_wait_for_messages_are_parked_and_receive_them(tmp_path):
+    path, done = tmp_path / "s.fs", []
+    with pstore.open(path, clock=VirtualClock(), resident=4) as engine:
+        engine.root["done"] = []
+        for number in range(40):
+            engine.spawn(waits_for_mail, number, engine.root["done"], id=f"t{number}")
+        engine.run()
+        assert engine._loop.state.parked >= 36
+        assert [engine.send(f"t{number}", number, id="a") for number in range(0, 40, 3)]
+        engine.run()
+    with pstore.open(path, clock=VirtualClock(), resident=4) as engine:
+        assert engine._loop.state.parked >= 36
+        receipts = [engine.send(f"t{number}", -number, id="a") for number in range(40)]
+        receipts += [engine.send(f"t{number}", number, id="b") for number in range(40)]
+        engine.run()
+        assert [receipt.result(0) for receipt in receipts] == [number % 3 != 0 for number in range(40)] + [True] * 40
+        done = sorted(engine.root["done"])
+    assert done[:2] == [(1, -1, 1), (2, -2, 2)] and len(done) == 26 + 14
+    assert [entry for entry in done if entry[0] % 3 == 0] == [(number, number, number) for number in range(0, 40, 3)]
