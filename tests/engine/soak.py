@@ -11,6 +11,7 @@ whose number was drawn.  Beside that, in some programs,
   goes on with the same engine, as `StoreNotWritten` says that it may; or it closes the store and opens it again;
 - the engine is stopped, closed and opened again in the same process;
 - the store is packed;
+- few tasks may be in memory; the file has a checkpoint at every commit;
 - messages come from outside, each sent until it is acknowledged: after the commit that has it.
 
 What has to hold:
@@ -48,6 +49,7 @@ from collections import Counter
 from pathlib import Path
 
 import pstore
+from pstore._store import filecheckpoint
 from pstore.errors import StoreError, StoreInDoubt, StoreNotWritten
 from pstore.testing import VirtualClock
 from pstore.testing.faults import Faults
@@ -91,6 +93,8 @@ def shape_of(seed, number):
         "faults": chance.random() < 0.35,
         "reopens": chance.random() < 0.3,
         "packs": chance.random() < 0.2,
+        "resident": chance.choice([None, None, 1, 5]),
+        "checkpoints": chance.choice([64 << 10, 64 << 10, 2000, -(1 << 30)]),
     }
 
 
@@ -149,7 +153,8 @@ class Life:
         self.folder, self.shape, self.fate = Path(folder), shape, fate
         self.store, self.sent = self.folder / "store", self.folder / "sent"
         self.virtual = shape["clock"] == "virtual"
-        self.options = {"durability": shape["durability"]}
+        self.options = {"durability": shape["durability"], "resident": shape["resident"]}
+        filecheckpoint.GROWN = shape["checkpoints"]
         self.log = []
         self.stopped = False
         soak_programs.ledger_path = str(self.folder / "ledger")
