@@ -89,8 +89,7 @@ class Host:
         if self._closed or attempt.given_up:
             return
         if isinstance(error, StopIteration | asyncio.CancelledError) or not isinstance(error, Exception | None):
-            reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            failed = StepFailed(attempt.step.key, reason)
+            failed = StepFailed(attempt.step.key, _text_of(error))
             failed.__cause__, error = error, failed
         self._inbox.put(Answer(attempt, value, error))
 
@@ -160,6 +159,15 @@ class AsyncHost:
     def _end_if_idle(self) -> None:
         if self._closing and not self._tasks:
             asyncio.get_running_loop().stop()
+
+
+def _text_of(error: BaseException) -> str:
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:  # it is the program's own
+        return name
+    return f"{name}: {text}" if text else name
 
 
 def _itself(value: Any) -> Any:

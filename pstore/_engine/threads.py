@@ -100,7 +100,13 @@ class Threads:
             if not alone:
                 with contextlib.suppress(RuntimeError):  # no more threads: this one will come to it
                     self._wake_one()
-            job()
+            try:
+                job()
+            except BaseException:  # this thread ends with it; the rest of the row is for others
+                with self._lock:
+                    self._at_row -= 1
+                self._wake_one()
+                raise
             del job
 
     def close(self) -> None:

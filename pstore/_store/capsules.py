@@ -334,27 +334,30 @@ class Capsules:
         return written
 
     def _write(self, survey: Survey, written: dict[Capsule, Written]) -> None:
-        pending = self._pending
         self._seen = self._reclaim(survey, self._seen, written)
-        while pending:
-            head = next(iter(pending))
-            self.meet(head)
-            del pending[head]
-            capsule = self._of[id(head)]
-            survey.at = head
-            result, shared = self._pickler.write(head)
-            if result is not None:
-                written[capsule] = result
-                self._claim(capsule, result.claimed)
-                continue
-            for obj in shared:
-                survey.take_in(obj)
-            survey.run(())
-            for obj in shared:
-                if id(obj) not in self._heap.home and self._kinds[type(obj)].code != PERSISTENT:
-                    raise PstoreBug(f"a {type(obj).__qualname__} is shared, and belongs to no cluster")
-            pending[head] = None
-            self._seen = self._reclaim(survey, self._seen, written)
+        while self._pending:
+            for head in list(self._pending):  # others are added meanwhile
+                del self._pending[head]
+                self._write_head(head, survey, written)
+
+    def _write_head(self, head: Any, survey: Survey, written: dict[Capsule, Written]) -> None:
+        self.meet(head)
+        self._pending.pop(head, None)
+        capsule = self._of[id(head)]
+        survey.at = head
+        result, shared = self._pickler.write(head)
+        if result is not None:
+            written[capsule] = result
+            self._claim(capsule, result.claimed)
+            return
+        for obj in shared:
+            survey.take_in(obj)
+        survey.run(())
+        for obj in shared:
+            if id(obj) not in self._heap.home and self._kinds[type(obj)].code != PERSISTENT:
+                raise PstoreBug(f"a {type(obj).__qualname__} is shared, and belongs to no cluster")
+        self._pending[head] = None
+        self._seen = self._reclaim(survey, self._seen, written)
 
     def refusal(self) -> UnsupportedValue | None:
         """What to raise for what one of the touched capsules leads to and cannot be stored, with the path to it."""
