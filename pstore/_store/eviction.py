@@ -31,7 +31,12 @@ from pstore._store.kinds import ATOMS
 
 __all__ = ["Contents", "contents_alone", "let_go_of"]
 
-_SHARED = (*(type, types.ModuleType, types.CodeType, types.EllipsisType, types.NotImplementedType, Enum, Persistent),)
+_SHARED = (
+    *(type, types.ModuleType, types.CodeType, types.EllipsisType, types.NotImplementedType, Enum, Persistent),
+    # of types, as in `log.append(await queue.get())`, where the frame has list.append
+    *(types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType),
+    *(types.GetSetDescriptorType, types.MemberDescriptorType),
+)
 _MOST = 500  # objects: what has more takes too long to look at
 
 
