@@ -49,6 +49,7 @@ from pstore.errors import (
     EngineClosed,
     EngineError,
     NotInEngine,
+    PstoreError,
     RunFailed,
     Stalled,
     TaskCancelled,
@@ -174,6 +175,9 @@ class Door(abc.ABC):
         return self._ask(self._deliver, to, packed(message, "message"), id)
 
     def _deliver(self, to: Any, message: bytes, id: str | None) -> bool:
+        task = self._loop.tasks.get(to) if isinstance(to, str) else to
+        if isinstance(task, Task):
+            self._only_look(task.done)  # nothing has changed yet, should it be parked and not to be brought back
         return self._loop.services.mail.deliver(self._loop, to, unpacked(message), id, self._store.root)
 
     def listen(self, path: str | os.PathLike[str] | None = None) -> str:
@@ -227,6 +231,12 @@ class Door(abc.ABC):
 
     def _watch(self, receipt: Receipt[Any], asked: Task[Any] | str) -> None:
         task = self._loop.tasks.get(asked) if isinstance(asked, str) else asked
+        try:
+            if task is not None:
+                self._only_look(task.done)
+        except PstoreError as error:  # it is parked, and cannot be brought back
+            self._settle(receipt, None, error)
+            return
         if task is None:
             self._settle(receipt, None, UnknownTask(str(asked), some_ids(self._loop.tasks)))
         elif task.get_loop() is not self._loop:
@@ -422,15 +432,20 @@ class Door(abc.ABC):
         while True:
             self._check_open()
             if self._runner == threading.get_ident():
-                return fn(*args)
+                return self._only_look(fn, *args)
             with self._looking:
                 if self._runner is None:  # and nobody begins to run it before this has looked
-                    return fn(*args)
+                    return self._only_look(fn, *args)
             if receipt is None:  # not among those that are open: this sees by itself that nobody runs it any more
                 receipt = Receipt()
-                self._enter(self._answer, receipt, fn, args)
+                self._enter(self._answer, receipt, self._only_look, (fn, *args))
             if concurrent.futures.wait([receipt], AGAIN).done:
                 return receipt.result()
+
+    def _only_look(self, fn: Callable[..., T], *args: Any) -> T:
+        """The same; that a task cannot be brought back for it matters to nobody else."""
+        with self._loop.parking.looking():
+            return fn(*args)
 
     def _is_mine(self) -> bool:
         return self._runner in (None, threading.get_ident())

@@ -351,12 +351,20 @@ class Engine(Door):
 
     def _run_batch(self, until: Future[Any] | asyncio.Future[Any] | None) -> bool:
         try:
-            return self._loop.run_batch(until)
-        except errors.PstoreError:  # a task could not be brought back; nothing of it has run
+            ran = self._loop.run_batch(until)
+        except errors.PstoreError:  # a task could not be brought back when its time came; nothing of it has run
             raise
         except BaseException:
             self._broken = True
             raise
+        self._raise_if_lost()
+        return ran
+
+    def _raise_if_lost(self) -> None:
+        """Say which task could not be brought back, when something happened to it."""
+        if self._loop.parking.lost is not None:
+            self._broken = True
+            raise self._loop.parking.lost
 
     def _take_news(self) -> bool:
         """Take answers and calls from other threads; tells whether that is something to commit."""
@@ -376,6 +384,7 @@ class Engine(Door):
         self._steps.after_commit()
 
     def _commit(self, note: str | None) -> bytes:
+        self._raise_if_lost()
         self._steps.before_commit()
         self._loop.settle()
         try:
@@ -452,6 +461,11 @@ class Engine(Door):
             raise errors.EngineError(
                 f"{self._store.name}: the store went back, or its loop was replaced; open it again"
             )
+        if self._loop.parking.lost is not None:
+            raise errors.EngineInterrupted(
+                f"{self._store.name}: a task could not be brought back when something happened to it, so nothing more "
+                "is committed; the last commit is intact: mend that, close the engine and open the store again"
+            ) from self._loop.parking.lost
         if self._broken:
             raise errors.EngineInterrupted(
                 f"{self._store.name}: a task was broken into by KeyboardInterrupt or SystemExit, so nothing more is "

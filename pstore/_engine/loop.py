@@ -256,7 +256,7 @@ class DurableLoop(AsyncGenLoop):
             self.latest = now
             calls += self._run_round(self._ready, BATCH_CALLS - calls)
             calls += self._run_round(self._from_outside)
-            if is_last or time.monotonic() >= end:
+            if is_last or self.parking.lost is not None or time.monotonic() >= end:
                 break
             is_last = until is not None and until.done()
         if calls:
@@ -267,7 +267,7 @@ class DurableLoop(AsyncGenLoop):
         """Make the calls that wait in `handles` now, at most so many; gives how many."""
         calls = 0
         for _ in range(len(handles)):
-            if self.interrupted or calls >= most:
+            if self.interrupted or calls >= most or self.parking.lost is not None:
                 break
             handle = handles.popleft()
             if not handle.cancelled():

@@ -78,6 +78,11 @@ class Lot:
         found = self._find("tasks").get(task_id)
         return None if found is None else Entry(*found)
 
+    def record_of(self, task_id: str) -> bytes | None:
+        """The record of a task that is parked."""
+        found = self._find("tasks").get(task_id)
+        return None if found is None else bytes(found[0])
+
     def __contains__(self, task_id: object) -> bool:
         return task_id in self._find("tasks")
 

@@ -13,12 +13,16 @@ Principles:
 3. What a parked task leads to and shares with others is led to by the state (`LoopState.shared`) meanwhile.  One that
    leads to other tasks, or to `Persistent` objects, is not parked: what they lead to would have to be known.
 4. Whoever uses a parked task brings it back, whole, before anybody can look at it.
+5. One that cannot be brought back when something happens to it (its code has changed, for instance) has not heard of
+   it, and whoever did that to it may have gone on: memory is no state any more that a commit may keep.  The last commit
+   is, with which all begins again when that is mended.
 """
 
 from __future__ import annotations
 
 from asyncio.tasks import _register_task, _unregister_task
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 from weakref import getweakrefcount
@@ -97,10 +101,36 @@ class NoParking:
     Attributes:
         is_due: whether a commit would park tasks, as far as that is known without looking at them.
         until: the task or future that the engine runs for, if it does: it stays.
+        lost: with what a task could not be brought back, see principle 5; None: all could.
     """
 
     is_due = False
     until: Any = None
+    lost: BaseException | None = None
+
+    def could_not_load(self, task: Task[Any], error: BaseException) -> None:
+        """A task is not loaded, and cannot be, though something happens to it."""
+        if self.lost is None:
+            name = self.id_of(task)
+            whose = "A task that is not loaded" if name is None else f"Task {name!r}"
+            error.add_note(
+                f"{whose} could not be brought back. Nothing is committed since: the last commit is intact. "
+                "Mend that, close the engine and open the store again."
+            )
+            self.lost = error
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """What is done meanwhile changes nothing: who cannot be loaded matters to who asks, and to nobody else."""
+        before = self.lost
+        try:
+            yield
+        finally:
+            self.lost = before
+
+    def id_of(self, task: Task[Any]) -> str | None:
+        """The id of a task that is parked, and cannot be loaded."""
+        return None
 
     def find(self, task_id: str) -> Task[Any] | None:
         """The parked task of an id; it is not loaded for that."""
@@ -180,6 +210,11 @@ class Parking(NoParking):
         """See `NoParking`."""
         return self._lot.get(task_id) if self._loop.state.parked else None
 
+    def id_of(self, task: Task[Any]) -> str | None:
+        """See `NoParking`."""
+        record = self._capsules.meet(task)
+        return next((task_id for task_id in self if self._lot.record_of(task_id) == record), None)
+
     def __contains__(self, task_id: object) -> bool:
         return bool(self._loop.state.parked) and task_id in self._lot
 
@@ -205,7 +240,8 @@ class Parking(NoParking):
             task = self.find(task_id)
             if task is not None:
                 try:
-                    task.__capsule_load__()
+                    with self.looking():  # nothing has happened to it yet
+                        task.__capsule_load__()
                 except PstoreError as error:
                     error.add_note(f"Task {task_id!r} was to be brought back, as its time has come; it stays as it is.")
                     raise

@@ -133,8 +133,11 @@ class Task(Future[T]):
         del self._activate
         try:
             activate(self)
-        except BaseException:
+        except BaseException as error:
             self._activate = activate  # it may be asked for again, and says so again
+            running: Any = asyncio._get_running_loop()
+            if hasattr(running, "parking"):  # by a part of the program, which may go on all the same
+                running.parking.could_not_load(self, error)
             raise
 
     def is_loaded(self) -> bool:
@@ -268,7 +271,11 @@ class Task(Future[T]):
 
     def wake(self, wakeup: Callable[[Any], object], future: Any) -> None:
         """Make the next step soon: what it waits for is done."""
-        self.touch()
+        try:
+            self.touch()
+        except BaseException as error:  # the future does not know it any more
+            future.get_loop().parking.could_not_load(self, error)
+            raise
         self._loop.call_soon(wakeup, future, context=self._context)
 
     def start(self) -> None:

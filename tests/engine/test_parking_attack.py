@@ -1,0 +1,124 @@
+"""Parking is not to be seen: what a program, and its host, do with few tasks in memory is what they do with all."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+import pstore
+from pstore.errors import CodeNotFound, EngineInterrupted
+from pstore.testing import VirtualClock
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "program.fs"
+
+
+def opened(path, resident=0, start=1000.0):
+    return pstore.open(path, clock=VirtualClock(start), resident=resident)
+
+
+def parked(engine):
+    return engine._loop.state.parked
+
+
+async def nap(seconds):
+    await asyncio.sleep(seconds)
+
+
+def settle(engine, times=4):
+    """Run until all wait, and those that may have been parked."""
+    for _ in range(times):
+        engine.run(engine.spawn(nap, 0.25))
+
+
+# -- tasks that cannot be brought back
+
+
+async def takes(queue, log):
+    log.append(await queue.get())
+
+
+async def puts(queue, log):
+    await asyncio.sleep(10)
+    try:
+        queue.put_nowait("put")
+    except Exception as error:
+        log.append(type(error).__name__)
+    await asyncio.sleep(10)
+    log.append("done")
+
+
+def cannot_be_loaded(engine, task_id, monkeypatch):
+    """Have a task that is parked not be loaded, as if its code were gone."""
+    capsules, record = engine.store.capsules, engine._loop.parking.entry(task_id).record
+    activate = capsules._activate
+
+    def failing(head, capsule):
+        if capsule.oid == record:
+            raise CodeNotFound("program:takes", "it is not there any more")
+        activate(head, capsule)
+
+    monkeypatch.setattr(capsules, "_activate", failing)
+
+
+def with_a_taker(engine):
+    queue, log = engine.root.setdefault("queue", asyncio.Queue()), engine.root.setdefault("log", [])
+    engine.spawn(takes, queue, log, id="taker")
+    return queue, log
+
+
+def test_a_wake_up_of_who_cannot_be_brought_back_is_not_lost(path, monkeypatch):
+    with opened(path) as engine:
+        engine.spawn(puts, *with_a_taker(engine), id="putter")
+        settle(engine)
+        assert parked(engine) == 2
+        cannot_be_loaded(engine, "taker", monkeypatch)
+        with pytest.raises(CodeNotFound) as caught:
+            engine.run()
+        assert "'taker'" in "".join(caught.value.__notes__)
+        last = engine.store.tid
+        with pytest.raises(EngineInterrupted):
+            engine.run()
+        with pytest.raises(EngineInterrupted):
+            engine.commit()
+        assert engine.store.tid == last
+    with opened(path, start=1004.0) as engine:
+        assert engine.run() == []
+        assert engine.root["log"] == ["put", "done"]
+
+
+def test_nor_one_by_the_host(path, monkeypatch):
+    with opened(path) as engine:
+        queue, log = with_a_taker(engine)
+        settle(engine)
+        cannot_be_loaded(engine, "taker", monkeypatch)
+        with pytest.raises(CodeNotFound):
+            queue.put_nowait("put")
+        with pytest.raises(EngineInterrupted):
+            engine.run()
+    with opened(path, start=1004.0) as engine:
+        engine.root["queue"].put_nowait("put")
+        assert engine.run() == []
+        assert engine.root["log"] == ["put"]
+
+
+def test_who_only_asks_for_it_hears_of_it_alone(path, monkeypatch):
+    with opened(path) as engine:
+        with_a_taker(engine)
+        settle(engine)
+        cannot_be_loaded(engine, "taker", monkeypatch)
+        sent, awaited = engine.send("taker", 1), engine.wait("taker")
+        asked = engine.call(lambda: engine.locals("taker"))
+        settle(engine)
+        for receipt in (sent, awaited, asked):
+            with pytest.raises(CodeNotFound):
+                receipt.result(0)
+        with pytest.raises(CodeNotFound):
+            engine.locals("taker")
+        monkeypatch.undo()
+        engine.root["queue"].put_nowait("put")
+        assert engine.run() == []
+        assert engine.root["log"] == ["put"]
