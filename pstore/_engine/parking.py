@@ -310,6 +310,7 @@ class Parking(NoParking):
         if contents is None:
             self._loop.take_up(task)
             return
+        task.touch()  # who held a part of it until now may have changed that: it is stored once more
         state = self._loop.state
         if shared:
             state.shared[task.number] = shared

@@ -201,7 +201,10 @@ class Capsules:
         capsule = self._of.get(id(head))
         if capsule is None or capsule.digest is None or id(head) in self.touched:
             return None
-        return contents_alone(head, frozenset(capsule.claimed), self._heap.home)
+        found = contents_alone(head, frozenset(capsule.claimed), self._heap.home)
+        if found is not None:
+            found.digest = capsule.digest
+        return found
 
     def places_of(self, head: Any) -> list[Any] | None:
         """The nodes that a head leads to, which is loaded; None if it leads to other records as well."""
@@ -219,11 +222,12 @@ class Capsules:
         Whatever else it leads to, other things have to lead to as well.
 
         Returns:
-            False if the head was touched, or somebody holds a part of it, since `contents_alone` was asked: it stays.
+            False if the head was touched, stored otherwise than before, or somebody holds a part of it, since
+            `contents_alone` was asked: it stays.
         """
-        if id(head) in self.touched or not contents.are_alone():
-            return False
         capsule = self._of[id(head)]
+        if id(head) in self.touched or capsule.digest != contents.digest or not contents.are_alone():
+            return False
         self._release(capsule)
         capsule.digest, capsule.places = None, []
         let_go_of(head, contents)

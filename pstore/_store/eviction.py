@@ -46,13 +46,15 @@ class Contents:
     Attributes:
         members: the objects.
         held: how often they, and the head, hold each of them: id -> times.
+        digest: of the record of the head, as it was stored; None: of no record.
     """
 
-    __slots__ = ("held", "members")
+    __slots__ = ("digest", "held", "members")
 
     def __init__(self) -> None:
         self.members: list[Any] = []
         self.held: Counter[int] = Counter()
+        self.digest: int | None = None
 
     def are_alone(self) -> bool:
         """Whether nothing else holds one of them, nor would see it go."""

@@ -122,3 +122,28 @@ def test_who_only_asks_for_it_hears_of_it_alone(path, monkeypatch):
         engine.root["queue"].put_nowait("put")
         assert engine.run() == []
         assert engine.root["log"] == ["put"]
+
+
+# -- what others do to the parts of a task
+
+
+async def gives(box):
+    await asyncio.sleep(10)
+    return box
+
+
+@pytest.mark.parametrize("resident", [None, 0])
+def test_what_the_host_changed_before_it_let_go_of_it_stays_changed(path, resident):
+    with opened(path, resident) as engine:
+        boxes, seen = [[] for _ in range(3)], engine.root.setdefault("seen", [])
+        for number, box in enumerate(boxes):
+            engine.spawn(gives, box, id=f"t{number}")
+        settle(engine)
+        boxes[0].append("host")
+        boxes[1].append(seen)
+        del boxes, box
+        settle(engine)
+        assert parked(engine) == (0 if resident is None else 3)
+        assert engine.run() == []
+        assert [engine.tasks[f"t{number}"].result() for number in range(3)] == [["host"], [[]], []]
+        assert engine.tasks["t1"].result()[0] is seen
