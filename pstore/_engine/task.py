@@ -24,7 +24,7 @@ import contextvars
 import types
 from asyncio import base_tasks
 from asyncio.coroutines import _format_coroutine  # type: ignore[attr-defined]  # as asyncio's tasks show it
-from asyncio.tasks import _enter_task, _leave_task, _register_task
+from asyncio.tasks import _enter_task, _leave_task, _register_task, _unregister_task
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
@@ -433,7 +433,12 @@ class Task(Future[T]):
     # -- storing, showing
 
     def __capsule_empty__(self) -> None:
-        """Let go of all that the task has."""
+        """Let go of all that the task has.
+
+        asyncio knows it no longer: to whoever asks, in any thread and of any loop, it shows all that it knows, which
+        would load this.
+        """
+        _unregister_task(self)  # type: ignore[arg-type]
         for name in _SLOTS:
             try:
                 delattr(self, name)
