@@ -495,7 +495,7 @@ class Engine(Door):
         if self._loop.is_running():
             raise errors.EngineError("the engine is running already; tasks await, they do not call engine.run()")
         host = asyncio._get_running_loop()
-        with self._hooks.installed(), on_interrupt(self._interrupt), parked_too(self._loop):
+        with self._hooks.installed(), on_interrupt(self._interrupt), parked_too():
             with self._looking:
                 before, self._runner = self._runner, threading.get_ident()
             self._loop.set_running(True)

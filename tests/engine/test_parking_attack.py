@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 import pstore
+from pstore._engine.alltasks import parked_too
 from pstore.errors import CodeNotFound, EngineInterrupted
 from pstore.testing import VirtualClock
 
@@ -147,3 +148,46 @@ def test_what_the_host_changed_before_it_let_go_of_it_stays_changed(path, reside
         assert engine.run() == []
         assert [engine.tasks[f"t{number}"].result() for number in range(3)] == [["host"], [[]], []]
         assert engine.tasks["t1"].result()[0] is seen
+
+
+# -- asyncio's own functions
+
+
+def test_all_tasks_is_as_it_was_when_engines_of_several_threads_have_run():
+    usual, first, second = asyncio.all_tasks, parked_too(), parked_too()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert asyncio.all_tasks is not usual
+    second.__exit__(None, None, None)
+    assert asyncio.all_tasks is asyncio.tasks.all_tasks is usual
+
+
+async def counts(log):
+    await asyncio.sleep(10)
+    loop = asyncio.get_running_loop()
+    log.append([len(asyncio.all_tasks()), len(asyncio.all_tasks(loop)), len(asyncio.all_tasks(loop=loop))])
+
+
+@pytest.mark.parametrize("resident", [None, 0])
+def test_all_tasks_is_called_as_asyncios_is(path, resident):
+    with opened(path, resident) as engine:
+        log = engine.root["log"] = []
+        for _ in range(3):
+            engine.spawn(nap, 100)
+        engine.run(engine.spawn(counts, log))
+    assert log == [[4, 4, 4]]
+
+
+def test_others_who_ask_asyncio_for_their_tasks_load_none(path):
+    """All loops of a process share one register of tasks."""
+    with opened(path) as engine:
+        tasks = [engine.spawn(nap, 100) for _ in range(3)]
+        settle(engine)
+        assert parked(engine) == 3
+
+        async def host():
+            return len(asyncio.all_tasks())
+
+        assert asyncio.run(host()) == 1
+        assert not any(task.is_loaded() for task in tasks)
