@@ -26,7 +26,7 @@ def _all_tasks(loop: Any = None) -> set[Any]:
     found: set[Any] = _asyncios_own(asked)
     parking = getattr(asked, "parking", None)
     if parking is not None:
-        found.update(parking.waiting())
+        found.update(task for _, task in parking.waiting())
     return found
 
 

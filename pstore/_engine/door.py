@@ -394,10 +394,7 @@ class Door(abc.ABC):
         return self._look(self._find, state, tag, since)
 
     def _find(self, state: str | None, tags: Mapping[str, Any], since: float | None) -> list[Task[Any]]:
-        return [
-            self._loop.tasks[task_id]
-            for task_id in self._loop.services.index.find(state, tags, since, self._loop.parking)
-        ]
+        return [self._loop.tasks[task_id] for task_id in self._loop.services.index.find(state, tags, since, self._loop)]
 
     # -- anything else
 

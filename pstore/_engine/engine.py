@@ -23,6 +23,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from operator import itemgetter
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
@@ -440,7 +441,8 @@ class Engine(Door):
 
     def _waiting(self) -> list[Task[Any]]:
         loop = self._loop
-        return [*(task for task in loop.state.tasks.values() if not task.done()), *loop.parking.waiting()]
+        resident = [(task.number, task) for task in loop.state.tasks.values() if not task.done()]
+        return [task for _, task in sorted([*resident, *loop.parking.waiting()], key=itemgetter(0))]
 
     def _stalled(self, until: Future[Any] | asyncio.Future[Any] | None) -> list[Task[Any]]:
         waiting = self._waiting()

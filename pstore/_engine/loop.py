@@ -173,7 +173,7 @@ class DurableLoop(AsyncGenLoop):
             self.has_to_be_stored = lambda task: capsules.ghosts > 0 and capsules.has_record(task)
         if capsules is not None and shelf is not None:
             self.parking = Parking(self, Lot(shelf), capsules, resident)
-        tasks = list(self.state.tasks.values())
+        tasks = sorted(self.state.tasks.values(), key=lambda task: task.number)
         self.latest = max((self.state.latest, *(task.since for task in tasks)))
         self._timeline = Timeline(clock, self.latest)
         self.unreported = [task for task in tasks if task.spawned and task.failed]

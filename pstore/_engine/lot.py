@@ -87,11 +87,16 @@ class Lot:
         return task_id in self._find("tasks")
 
     def __iter__(self) -> Iterator[str]:
-        """The ids; tasks may be taken out meanwhile."""
+        """The ids, in no order that matters; tasks may be taken out meanwhile."""
         tree, last = self._find("tasks"), None
         while chunk := list(islice(tree.keys(last, excludemin=last is not None), _CHUNK)) if tree else []:
             yield from chunk
             last = chunk[-1]
+
+    def numbered(self) -> Iterator[tuple[int, str]]:
+        """The number and id of each; no task may be taken out meanwhile."""
+        tree = self._find("since")
+        return ((_MOMENT.unpack_from(key, 1)[1], task_id) for key, task_id in tree.items())
 
     def next_deadline(self) -> float | None:
         """When the first timer of a parked task is due, UTC seconds."""
@@ -109,12 +114,14 @@ class Lot:
                 found.append(task_id)
         return found
 
-    def of_state(self, state: int, since: float | None) -> list[tuple[float, str]]:
-        """The moment and id of the parked tasks of a state, since a moment; the earliest first."""
+    def of_state(self, state: int, since: float | None) -> list[tuple[float, int, str]]:
+        """The moment, number and id of the parked tasks of a state, since a moment; the earliest first."""
         tree, first = self._find("since"), bytes((state,))
-        start = first if since is None else first + _FIRST.pack(since)
+        # as bytes, what is less than nothing comes after all others
+        start = first + _FIRST.pack(since) if since is not None and since > 0 else first
         found = tree.items(start, bytes((state + 1,)), excludemax=True) if tree else ()
-        return [(_FIRST.unpack_from(key, 1)[0], task_id) for key, task_id in found]
+        entries = ((*_MOMENT.unpack_from(key, 1), task_id) for key, task_id in found)
+        return [entry for entry in entries if since is None or entry[0] >= since]
 
 
 def _since_key(entry: Entry) -> bytes:

@@ -23,7 +23,8 @@ from __future__ import annotations
 from asyncio.tasks import _register_task, _unregister_task
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from weakref import getweakrefcount
 
@@ -41,10 +42,12 @@ __all__ = ["NoParking", "Parking", "Tasks", "some_ids"]
 
 _PARKED_AT_ONCE = 100_000  # tasks, by one commit
 _BROUGHT_AT_ONCE = 10_000  # by one look at the clock
+_SOME = 20  # ids that are enough for people
+_NUMBER = itemgetter(0)
 
 
 class Tasks(Mapping[str, Task[Any]]):
-    """All tasks by id, resident or parked, that are not done, or that are kept when they are done.
+    """All tasks by id, resident or parked, that are not done, or that are kept when they are done; the oldest first.
 
     To ask for one does not load it; to look at it does.
     """
@@ -64,8 +67,13 @@ class Tasks(Mapping[str, Task[Any]]):
         return task_id in self._loop.state.tasks or task_id in self._loop.parking
 
     def __iter__(self) -> Iterator[str]:
-        yield from list(self._loop.state.tasks)
-        yield from self._loop.parking  # as they were: who looks at one brings it back
+        resident = [(task.number, task_id) for task_id, task in self._loop.state.tasks.items()]
+        # as they are now: who looks at one brings it back
+        yield from [task_id for _, task_id in sorted([*resident, *self._loop.parking.numbered()], key=_NUMBER)]
+
+    def some(self, count: int) -> list[str]:
+        """So many ids, which costs nothing however many there are."""
+        return list(islice(chain(self._loop.state.tasks, self._loop.parking), count))
 
     def __len__(self) -> int:
         return len(self._loop.state.tasks) + self._loop.state.parked
@@ -76,7 +84,7 @@ class Tasks(Mapping[str, Task[Any]]):
 
 def some_ids(tasks: Mapping[str, Any]) -> tuple[str, ...]:
     """Some ids, for people."""
-    return tuple(islice(tasks, 20))
+    return tuple(tasks.some(_SOME) if isinstance(tasks, Tasks) and len(tasks) > _SOME else islice(tasks, _SOME))
 
 
 class _Probe:
@@ -146,14 +154,18 @@ class NoParking:
     def __iter__(self) -> Iterator[str]:
         return iter(())
 
-    def since(self, state: str, since: float | None) -> Iterator[tuple[float, str]]:
-        """The moment and id of the parked tasks of a state; the earliest first."""
+    def numbered(self) -> Iterator[tuple[int, str]]:
+        """The number and id of all parked tasks."""
         return iter(())
 
-    def waiting(self) -> Iterator[Task[Any]]:
-        """The parked tasks that are not done; they are not loaded for that."""
-        found = (self.find(task_id) for _, task_id in self.since("active", None))
-        return (task for task in found if task is not None)
+    def since(self, state: str, since: float | None) -> Iterator[tuple[float, int, str]]:
+        """The moment, number and id of the parked tasks of a state; the earliest first."""
+        return iter(())
+
+    def waiting(self) -> Iterator[tuple[int, Task[Any]]]:
+        """The number of each parked task that is not done, and the task; they are not loaded for that."""
+        found = ((number, self.find(task_id)) for _, number, task_id in self.since("active", None))
+        return ((number, task) for number, task in found if task is not None)
 
     def next_deadline(self) -> float | None:
         """When the first timer of a parked task is due, UTC seconds."""
@@ -208,7 +220,7 @@ class Parking(NoParking):
 
     def entry(self, task_id: str) -> Entry | None:
         """See `NoParking`."""
-        return self._lot.get(task_id) if self._loop.state.parked else None
+        return self._lot.get(task_id) if self._loop.state.parked and isinstance(task_id, str) else None
 
     def id_of(self, task: Task[Any]) -> str | None:
         """See `NoParking`."""
@@ -216,12 +228,16 @@ class Parking(NoParking):
         return next((task_id for task_id in self if self._lot.record_of(task_id) == record), None)
 
     def __contains__(self, task_id: object) -> bool:
-        return bool(self._loop.state.parked) and task_id in self._lot
+        return bool(self._loop.state.parked) and isinstance(task_id, str) and task_id in self._lot
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._lot)
 
-    def since(self, state: str, since: float | None) -> Iterator[tuple[float, str]]:
+    def numbered(self) -> Iterator[tuple[int, str]]:
+        """See `NoParking`."""
+        return self._lot.numbered() if self._loop.state.parked else iter(())
+
+    def since(self, state: str, since: float | None) -> Iterator[tuple[float, int, str]]:
         """See `NoParking`."""
         return iter(self._lot.of_state(STATES.index(state), since) if self._loop.state.parked else ())
 
@@ -298,6 +314,8 @@ class Parking(NoParking):
     def _may_leave(self, task: Task[Any]) -> bool:
         if task is self.until or not task.is_loaded() or task.steps or task.turn is not None:
             return False
+        if type(task.id) is not str:
+            return False  # it has no place in the order of the others
         if getweakrefcount(task) > _WEAK + (id(task) in self._loop.touched):
             return False  # somebody wants to know whether it is there
         if task.done():

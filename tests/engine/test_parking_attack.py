@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from enum import StrEnum
 
 import pytest
 
 import pstore
 from pstore._engine.alltasks import parked_too
-from pstore.errors import CodeNotFound, EngineInterrupted
+from pstore.errors import CodeNotFound, EngineInterrupted, UnknownTask
 from pstore.testing import VirtualClock
 
 
@@ -191,3 +192,60 @@ def test_others_who_ask_asyncio_for_their_tasks_load_none(path):
 
         assert asyncio.run(host()) == 1
         assert not any(task.is_loaded() for task in tasks)
+
+
+# -- in which order tasks are given, and by which ids they are found
+
+
+async def gets(queue):
+    return await queue.get()
+
+
+@pytest.mark.parametrize("resident", [None, 0, 2])
+def test_tasks_are_given_in_the_order_in_which_they_were_started(path, resident):
+    ids = [f"t{number}" for number in (5, 3, 8, 1, 9, 2)]
+    for turn in range(2):
+        with opened(path, resident, 1000.0 + 10 * turn) as engine:
+            if not turn:
+                queue = engine.root["queue"] = asyncio.Queue()
+                for task_id in ids:
+                    engine.spawn(gets, queue, id=task_id)
+                settle(engine)
+                repr(engine.tasks["t8"])  # which brings it back
+            assert list(engine.tasks) == ids
+            assert [task.id for task in engine.run()] == ids
+            assert [task.id for task in engine.find()] == [task.id for task in engine.find(state="active")] == ids
+            settle(engine)
+            assert [task.id for task in engine.find(since=1000.0)] == ids
+            repr(engine.tasks["t2"])
+            assert [task.id for task in engine.run()] == ids
+            with pytest.raises(UnknownTask) as caught:
+                engine.locals("other")
+            assert ", ".join(ids) in str(caught.value)
+
+
+@pytest.mark.parametrize("since", [0, -1, -0.0, float("-inf"), float("inf"), float("nan"), 1000.0, 1001])
+def test_tasks_are_found_since_any_moment(tmp_path, since):
+    found = []
+    for resident in (None, 0):
+        with opened(tmp_path / f"{resident}.fs", resident) as engine:
+            for number in range(4):
+                engine.spawn(nap, 100, id=f"t{number}")
+                settle(engine)
+            found.append([task.id for task in engine.find(since=since)])
+    assert found[0] == found[1]
+
+
+class Name(StrEnum):
+    TWO = "two"
+
+
+@pytest.mark.parametrize("resident", [None, 0])
+def test_ids_are_looked_for_by_whatever_equals_them(path, resident):
+    with opened(path, resident) as engine:
+        for task_id in ("one", "two"):
+            engine.spawn(nap, 100, id=task_id)
+        settle(engine)
+        assert [other in engine.tasks for other in (8, None, ("a",), b"two", "two", Name.TWO)] == [0, 0, 0, 0, 1, 1]
+        assert engine.tasks.get(8) is engine.tasks.get(b"two") is None
+        assert engine.tasks["two"] is engine.tasks[Name.TWO]
