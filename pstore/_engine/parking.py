@@ -320,7 +320,10 @@ class Parking(NoParking):
             return False  # somebody wants to know whether it is there
         if task.done():
             return not task._unseen
-        return task._fut_waiter is not None and not task._fut_waiter.done() and not task._must_cancel
+        waiter = task._fut_waiter
+        if type(waiter) is Task:
+            return False  # to which it leads; one that is not loaded is not to be loaded to find out
+        return waiter is not None and not waiter.done() and not task._must_cancel
 
     def _park(self, task: Task[Any]) -> None:
         shared = self._capsules.places_of(task)
