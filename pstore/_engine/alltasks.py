@@ -1,22 +1,20 @@
-"""`asyncio.all_tasks` while engines run: it gives the tasks that are parked, too, which asyncio does not know.
+"""`asyncio.all_tasks` while engines are open: it gives the tasks that are parked, too, which asyncio does not know.
 
-Rule: what others see of asyncio is as it was when no engine runs in this process, in whatever order engines of several
-threads begin and end.
+Rule: what others see of asyncio is as it was when no engine is open in this process, in whatever order engines of
+several threads are opened and closed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["parked_too"]
+__all__ = ["begin", "end"]
 
 _PLACES: tuple[Any, ...] = (asyncio, asyncio.tasks)
 _lock = threading.Lock()
-_running = 0
+_open = 0
 _usual: list[Any] = []
 
 
@@ -33,31 +31,24 @@ def _all_tasks(loop: Any = None) -> set[Any]:
 _asyncios_own: Any = asyncio.all_tasks
 
 
-@contextmanager
-def parked_too() -> Iterator[None]:
-    """Have `asyncio.all_tasks` give the parked tasks of durable loops as well."""
-    _begin()
-    try:
-        yield
-    finally:
-        _end()
-
-
-def _begin() -> None:
-    global _running, _asyncios_own
+def begin() -> None:
+    """Have `asyncio.all_tasks` give the parked tasks of durable loops as well, until `end` was called as often."""
+    global _open, _asyncios_own
     with _lock:
-        _running += 1
-        if _running == 1:
+        _open += 1
+        if _open == 1:
             _usual[:] = [place.all_tasks for place in _PLACES]
             _asyncios_own = _usual[0]
             for place in _PLACES:
                 place.all_tasks = _all_tasks
 
 
-def _end() -> None:
-    global _running
+def end() -> None:
+    """See `begin`."""
+    global _open
     with _lock:
-        _running -= 1
-        if not _running:
+        _open -= 1
+        if not _open:
             for place, function in zip(_PLACES, _usual, strict=True):
-                place.all_tasks = function
+                if place.all_tasks is _all_tasks:  # else somebody has put something else there
+                    place.all_tasks = function

@@ -28,7 +28,7 @@ from types import TracebackType
 from typing import Any, TypeVar, overload
 
 from pstore import errors
-from pstore._engine.alltasks import parked_too
+from pstore._engine import alltasks
 from pstore._engine.dispatch import Dispatcher, News
 from pstore._engine.door import Door
 from pstore._engine.future import Future
@@ -102,6 +102,7 @@ class Engine(Door):
         self._served: Served | None = None
         self._open_door()
         _open_engines.add(self)
+        alltasks.begin()
 
     # -- what is in the store
 
@@ -304,6 +305,7 @@ class Engine(Door):
         if self._served is not None:
             raise errors.EngineError("engine.close() was called while engine.serve() runs; call engine.stop() first")
         _open_engines.discard(self)
+        alltasks.end()
         self._loop.close()
         self._steps.close()
         self._close_door()
@@ -497,7 +499,7 @@ class Engine(Door):
         if self._loop.is_running():
             raise errors.EngineError("the engine is running already; tasks await, they do not call engine.run()")
         host = asyncio._get_running_loop()
-        with self._hooks.installed(), on_interrupt(self._interrupt), parked_too():
+        with self._hooks.installed(), on_interrupt(self._interrupt):
             with self._looking:
                 before, self._runner = self._runner, threading.get_ident()
             self._loop.set_running(True)

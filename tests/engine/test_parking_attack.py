@@ -9,7 +9,6 @@ from enum import StrEnum
 import pytest
 
 import pstore
-from pstore._engine.alltasks import parked_too
 from pstore.errors import CodeNotFound, EngineInterrupted, UnknownTask
 from pstore.testing import VirtualClock
 from tests.engine import golden
@@ -158,14 +157,19 @@ def test_what_the_host_changed_before_it_let_go_of_it_stays_changed(path, reside
 # -- asyncio's own functions
 
 
-def test_all_tasks_is_as_it_was_when_engines_of_several_threads_have_run():
-    usual, first, second = asyncio.all_tasks, parked_too(), parked_too()
-    first.__enter__()
-    second.__enter__()
-    first.__exit__(None, None, None)
-    assert asyncio.all_tasks is not usual
-    second.__exit__(None, None, None)
-    assert asyncio.all_tasks is asyncio.tasks.all_tasks is usual
+def test_all_tasks_is_as_it_was_when_several_engines_have_ended(tmp_path):
+    usual, engines = asyncio.all_tasks, [opened(tmp_path / f"{number}.fs") for number in range(3)]
+    for number, engine in enumerate(engines):
+        for _ in range(number + 1):
+            engine.spawn(nap, 100)
+        settle(engine)
+        assert parked(engine) == number + 1
+    for number, engine in enumerate(engines):
+        assert len(asyncio.all_tasks(engine._loop)) == number + 1
+        engine.close()
+        engine.close()
+        assert (asyncio.all_tasks is usual) == (number == 2)
+    assert asyncio.tasks.all_tasks is usual
 
 
 async def counts(log):
