@@ -12,7 +12,9 @@ Principles:
    a difference.
 3. What a parked task leads to and shares with others is led to by the state (`LoopState.shared`) meanwhile.  One that
    leads to other tasks, or to `Persistent` objects, is not parked: what they lead to would have to be known.
-4. Whoever uses a parked task brings it back, whole, before anybody can look at it.
+4. Whoever uses a parked task brings it back, whole, before anybody can look at it.  What is used while a commit is made
+   (a `__getstate__` of the program may do so) is parked until it is down: of what the commit changes it has all or
+   nothing.
 5. One that cannot be brought back when something happens to it (its code has changed, for instance) has not heard of
    it, and whoever did that to it may have gone on: memory is no state any more that a commit may keep.  The last commit
    is, with which all begins again when that is mended.
@@ -205,6 +207,8 @@ class Parking(NoParking):
     def __init__(self, loop: DurableLoop, lot: Lot, capsules: Capsules, limit: int | None) -> None:
         self._loop, self._lot, self._capsules, self._limit = loop, lot, capsules, limit
         self._leaving: list[tuple[Task[Any], Contents]] = []
+        self._committing = False
+        self._came: list[Task[Any]] = []  # while a commit was made
         self._wait = 0
         self._before: int | None = None
 
@@ -270,6 +274,9 @@ class Parking(NoParking):
         state = self._loop.state
         if not state.parked or state.tasks.get(task.id) is task:
             return
+        if self._committing:
+            self._came.append(task)
+            return
         entry = self._lot.get(task.id)
         if entry is None or self._capsules.meet(task) != entry.record:
             return  # one that is done, and not found by its id any more
@@ -294,6 +301,12 @@ class Parking(NoParking):
 
     def before_commit(self) -> bool:
         """See `NoParking`."""
+        parks = self._choose()
+        self._committing = True
+        return parks
+
+    def _choose(self) -> bool:
+        """Take tasks out of the state; tells whether there are any to be parked."""
         self._leaving = []
         if not self.is_due or self._limit is None:
             return False
@@ -345,7 +358,7 @@ class Parking(NoParking):
 
     def after_commit(self) -> None:
         """See `NoParking`."""
-        leaving, self._leaving = self._leaving, []
+        leaving = self._end_of_commit()
         while leaving:
             task, contents = leaving.pop()
             if not self._capsules.evict(task, contents):  # what ended with the commit has run code that reached it
@@ -353,6 +366,14 @@ class Parking(NoParking):
 
     def not_committed(self) -> None:
         """See `NoParking`."""
-        leaving, self._leaving = self._leaving, []
-        for task, _ in leaving:
+        for task, _ in self._end_of_commit():
             self.came(task)
+
+    def _end_of_commit(self) -> list[tuple[Task[Any], Contents]]:
+        """Bring back who was used meanwhile; gives who was to be parked."""
+        self._committing = False
+        came, self._came = self._came, []
+        for task in came:
+            self.came(task)
+        leaving, self._leaving = self._leaving, []
+        return leaving

@@ -279,3 +279,49 @@ def test_programs_that_older_versions_left_off(tmp_path, engine):
         changed = [line for line in found.splitlines() if line not in wanted.splitlines()]
         # what objects in clusters of old stores do when they are let go of may be lost
         assert [line for line in changed if not line.startswith(("out generators:", "out handler:"))] == []
+
+
+# -- while a commit is made
+
+
+class Asks:
+    """Looks at tasks when it is stored."""
+
+    asked = pstore.volatile([])
+
+    def __getstate__(self):
+        for engine in self.asked:
+            for task in engine.tasks.values():
+                task.done()
+        return self.__dict__
+
+
+async def holds(asks):
+    await asyncio.sleep(50)
+
+
+@pytest.mark.parametrize("held_by", ["task", "root"])
+def test_who_is_used_by_what_is_stored_is_there(tmp_path, held_by):
+    path = tmp_path / "program.fs"
+    with opened(path) as engine:
+        for number in range(6):
+            engine.spawn(nap, 50, id=f"t{number}")
+        settle(engine)
+        assert parked(engine) == 6
+        Asks.asked.append(engine)
+        try:
+            if held_by == "task":
+                engine.spawn(holds, Asks(), id="holds")
+            else:
+                engine.root["asks"] = Asks()
+            engine.commit()
+        finally:
+            Asks.asked.clear()
+        shutil.copy(path, tmp_path / "copy.fs")
+        wanted = list(engine.tasks)
+        assert parked(engine) == 0
+    for copy in (path, tmp_path / "copy.fs"):
+        with opened(copy, start=1010.0) as engine:
+            assert list(engine.tasks) == wanted
+            assert engine.run() == []
+            assert all(task.done() for task in engine.tasks.values())
