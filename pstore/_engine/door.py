@@ -63,6 +63,7 @@ __all__ = ["Door", "Receipt"]
 
 T = TypeVar("T")
 
+_LOADED_AT_ONCE = 1000  # tasks
 # Seconds after which one who has asked looks whether there is still somebody to answer.
 AGAIN = 0.05
 
@@ -118,6 +119,7 @@ class Door(abc.ABC):
         self._looking = threading.RLock()
         self._listeners: list[Listener] = []
         self._loop.watcher = self._task_ended
+        self._store.capsules.look = self._load
 
     def _close_door(self) -> None:
         for listener in self._listeners:
@@ -391,7 +393,10 @@ class Door(abc.ABC):
             if since.tzinfo is None:
                 raise ValueError("since: a datetime has to have a time zone")
             since = since.timestamp()
-        return self._look(self._find, state, tag, since)
+        found = self._look(self._find, state, tag, since)
+        if not self._is_mine():  # who is parked is loaded when it is looked at: many at once, and not each by itself
+            self._look(_load, found[:_LOADED_AT_ONCE])
+        return found
 
     def _find(self, state: str | None, tags: Mapping[str, Any], since: float | None) -> list[Task[Any]]:
         return [self._loop.tasks[task_id] for task_id in self._loop.services.index.find(state, tags, since, self._loop)]
@@ -444,6 +449,13 @@ class Door(abc.ABC):
         with self._loop.parking.looking():
             return fn(*args)
 
+    def _load(self, fn: Callable[..., T], *args: Any) -> T:
+        """Load a task, in the thread that runs the engine."""
+        with self._looking:
+            if self._is_mine():
+                return fn(*args)
+        return self._look(fn, *args)
+
     def _is_mine(self) -> bool:
         return self._runner in (None, threading.get_ident())
 
@@ -459,6 +471,11 @@ class Door(abc.ABC):
     def _settle(self, receipt: Receipt[Any], value: Any, error: BaseException | None) -> None:
         self._open.discard(receipt)
         receipt.settle(value, error)
+
+
+def _load(tasks: list[Task[Any]]) -> None:
+    for task in tasks:
+        task.__capsule_load__()
 
 
 def _nothing() -> None:

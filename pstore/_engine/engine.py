@@ -290,7 +290,8 @@ class Engine(Door):
         self._check_usable()
         if self._loop.is_running():
             raise errors.EngineError("engine.commit() was called while the engine runs: it commits by itself")
-        return self._commit(note)
+        with self._looking:
+            return self._commit(note)
 
     def close(self) -> None:
         """Close the store.  Runs nothing of the user's; what was not committed is lost.  Twice does no harm.

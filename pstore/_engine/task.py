@@ -34,6 +34,7 @@ from pstore._engine.future import _WITHOUT_DEBUG, Future, _kept_callbacks, _live
 from pstore._engine.origin import origin
 from pstore._engine.timers import Handle
 from pstore._store import constants
+from pstore._store.capsules import moving
 
 if TYPE_CHECKING:
     from pstore._engine.loop import DurableLoop
@@ -121,20 +122,27 @@ class Task(Future[T]):
     def __getattr__(self, name: str) -> Any:
         """Load the task, if it is not loaded yet."""
         if self.is_loaded():
-            return super().__getattr__(name)
+            if name not in _NAMES:
+                return super().__getattr__(name)
+            with moving:  # another thread may be about to load it, or to let go of it
+                loaded = self.is_loaded()
+            if loaded:
+                try:
+                    return object.__getattribute__(self, name)
+                except AttributeError:
+                    return super().__getattr__(name)
         self.__capsule_load__()
         return getattr(self, name)
 
     def __capsule_load__(self) -> None:
-        """Load the task, if it is not loaded yet."""
-        if self.is_loaded():
+        """Load the task, if it is not loaded yet; in the thread that runs the engine."""
+        try:
+            activate = _activate_of(self)
+        except AttributeError:
             return
-        activate = self._activate
-        del self._activate
         try:
             activate(self)
         except BaseException as error:
-            self._activate = activate  # it may be asked for again, and says so again
             running: Any = asyncio._get_running_loop()
             if hasattr(running, "parking"):  # by a part of the program, which may go on all the same
                 running.parking.could_not_load(self, error)
@@ -554,6 +562,7 @@ _PARTS = (
     *("id", "number", "asked", "flags", "since", "timers", "steps"),
 )
 _SLOTS = [name for cls in (Task, Future) for name in cls.__slots__ if name != "__weakref__"]
+_NAMES = frozenset(_SLOTS)
 _NOBODYS = contextvars.Context()
 _activate_of = Task.__dict__["_activate"].__get__
 _SPAWNED, _KEEP, _MUST_CANCEL, _BLOCKING, _OWNS_CONTEXT = 1, 2, 4, 8, 16

@@ -16,11 +16,14 @@ Principles:
    whatever is large or deep: a capsule is small, as it is always written whole.
 3. The state of a head is what `__capsule_state__` gives, and `__set_capsule_state__` takes.  A head says by
    `Capsules.touch` that it, or anything in its capsule, may have changed.  It must say so before anybody can see.
-4. Nothing is held here but nodes' places: heads, and what is in capsules, live as long as the program leads to them.
+4. Heads are loaded in the thread of the program, whoever uses them: `look` sees to that.  `moving` is held while one is
+   loaded or let go of: who sees a head that is neither there nor a ghost waits for it.
+5. Nothing is held here but nodes' places: heads, and what is in capsules, live as long as the program leads to them.
 """
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -39,14 +42,16 @@ from pstore._store.survey import Survey
 from pstore._store.walk import Walk, refusal
 from pstore.errors import PstoreBug, UnsupportedValue
 
-__all__ = ["Capsule", "Capsules", "Head", "Written"]
+__all__ = ["Capsule", "Capsules", "Head", "Written", "moving"]
+
+moving = threading.RLock()
 
 _MOST_LOADED = 10_000
 _NEW = bytes(8)
 
 
 class Head(Protocol):
-    """What a head has.  A ghost has nothing but `_activate`, which is to be called with it, once."""
+    """What a head has.  A ghost has nothing but `_activate`, which is to be called with it, and is gone then."""
 
     __pstore_capsule__: bool
 
@@ -103,6 +108,7 @@ class Capsules:
         ghosts: how many heads are there that are not loaded.
         touched: heads that may have changed, in order: id -> weak reference; who lets go of one need not have it stored
         claims: id of an object -> the capsule that it is in.
+        look: calls a function with arguments in the thread of the program.
     """
 
     def __init__(
@@ -115,6 +121,7 @@ class Capsules:
     ) -> None:
         self.owner = owner
         self._activate = activate
+        self.look: Callable[..., Any] = _here
         self._heap, self._new_oid, self._codes = heap, new_oid, codes
         self.touched: dict[int, weakref.ref[Any]] = {}
         self.claims: dict[int, Capsule] = {}
@@ -230,8 +237,9 @@ class Capsules:
             return False
         self._release(capsule)
         capsule.digest, capsule.places = None, []
-        let_go_of(head, contents)
-        self._become_ghost(head, capsule)
+        with moving:
+            let_go_of(head, contents)
+            self._become_ghost(head, capsule)
         return True
 
     def no_longer_kept(self) -> list[Any]:
@@ -250,9 +258,21 @@ class Capsules:
         head._activate = partial(self._load, capsule)
 
     def _load(self, capsule: Capsule, head: Any) -> None:
-        self._activate(head, capsule)
-        capsule.is_ghost = False
-        self.ghosts -= 1
+        self.look(self._load_here, capsule, head)
+
+    def _load_here(self, capsule: Capsule, head: Any) -> None:
+        with moving:
+            if not capsule.is_ghost:
+                return  # another thread was first
+            ghost = head._activate
+            del head._activate
+            try:
+                self._activate(head, capsule)
+            except BaseException:
+                head._activate = ghost  # it may be asked for again, and says so again
+                raise
+            capsule.is_ghost = False
+            self.ghosts -= 1
 
     def find(self, oid: bytes) -> Any:
         """The head of that id, if anything leads to it by now."""
@@ -413,6 +433,10 @@ class Capsules:
     def codes(self) -> list[Code]:
         """All of them."""
         return self._codes()
+
+
+def _here(fn: Callable[..., Any], *args: Any) -> Any:
+    return fn(*args)
 
 
 class _WalkOfOne(Walk):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import shutil
+import threading
 from enum import StrEnum
 
 import pytest
@@ -325,3 +327,90 @@ def test_who_is_used_by_what_is_stored_is_there(tmp_path, held_by):
             assert list(engine.tasks) == wanted
             assert engine.run() == []
             assert all(task.done() for task in engine.tasks.values())
+
+
+# -- several threads
+
+
+def test_tasks_are_loaded_in_the_thread_that_runs_the_engine(path, monkeypatch):
+    ids = [f"t{number}" for number in range(8)]
+    with opened(path) as engine:
+        queue = engine.root["queue"] = asyncio.Queue()
+        for task_id in ids:
+            engine.spawn(gets, queue, id=task_id)
+        settle(engine)
+    with pstore.open(path, resident=0) as engine:
+        capsules, threads = engine.store.capsules, []
+        activate = capsules._activate
+
+        def noted(head, capsule):
+            threads.append(threading.get_ident())
+            activate(head, capsule)
+
+        monkeypatch.setattr(capsules, "_activate", noted)
+        held = [engine.tasks[task_id] for task_id in ids]
+        thread = threading.Thread(target=engine.run, kwargs={"forever": True})
+        thread.start()
+        try:
+            engine.call(len, []).result(20)
+            for _ in range(20):
+                assert [task.id for task in held] == [task.id for task in engine.find()] == ids
+                assert not any(task.done() for task in held)
+                engine.send("t0", "to have a commit").result(20)
+            assert set(threads) == {thread.ident}
+        finally:
+            engine.stop()
+            thread.join()
+        assert len(threads) > len(ids)
+        assert [task.id for task in engine.run()] == ids
+
+
+async def answers():
+    got = []
+    pstore.query("got", lambda: list(got))
+    while (message := await pstore.receive()) is not None:
+        got.append(message)
+        await asyncio.sleep(0)
+    return got
+
+
+def test_hosts_in_threads(path):
+    """Messages, questions, waits and cancellations of several threads, to tasks that come and go."""
+    count, failed, sent = 12, [], {}
+    with pstore.open(path, resident=0, durability="os") as engine:
+        for number in range(count):
+            engine.spawn(answers, id=f"a{number}", tags={"odd": bool(number % 2)})
+            engine.spawn(nap, 1e6, id=f"n{number}")
+
+        def host(seed):
+            draw = random.Random(seed)
+            try:
+                for turn in range(20):
+                    to = f"a{draw.randrange(count)}"
+                    assert engine.send(to, (seed, turn), id=f"{seed}-{turn}").result(20)
+                    sent.setdefault(to, set()).add((seed, turn))
+                    assert not engine.send(to, (seed, turn), id=f"{seed}-{turn}").result(20)
+                    assert len(engine.query(to, "got")) <= 160
+                    assert sorted(task.id for task in engine.find(tag={"odd": True})) == odd
+                    engine.call(lambda: engine.tasks[f"n{draw.randrange(count)}"].cancel()).result(20)
+            except BaseException as error:
+                failed.append(error)
+
+        odd = sorted(f"a{number}" for number in range(1, count, 2))
+        runs = threading.Thread(target=engine.run, kwargs={"forever": True})
+        hosts = [threading.Thread(target=host, args=(seed,)) for seed in range(4)]
+        for thread in (runs, *hosts):
+            thread.start()
+        for thread in hosts:
+            thread.join()
+        try:
+            assert not failed
+            for number in range(count):
+                engine.send(f"a{number}", None).result(20)
+                assert set(engine.wait(f"a{number}").result(20)) == sent.get(f"a{number}", set())
+        finally:
+            engine.stop()
+            runs.join()
+        assert {task.id for task in engine.find(state="cancelled")} | {task.id for task in engine.run()} == {
+            f"n{number}" for number in range(count)
+        }
