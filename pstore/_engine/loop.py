@@ -250,7 +250,7 @@ class DurableLoop(AsyncGenLoop):
         calls, end, is_last = 0, time.monotonic() + BATCH_SECONDS, False
         while not self.interrupted and calls < BATCH_CALLS:
             now = self.time()
-            self._ready.extend(self._timers.take_due(self.parking.bring_due(now)))
+            self._ready.extend(self._timers.take_due(*self.parking.bring_due(now)))
             if not self.has_ready():
                 break
             self.latest = now

@@ -1,7 +1,7 @@
 """`Lot`: the tasks that are parked: they are stored, and not in memory.
 
-    tasks    id -> (record, state, since, number, deadline)
-    due      deadline and number -> id
+    tasks    id -> (record, state, since, number, deadline, order)
+    due      deadline and order -> id
     since    state, since and number -> id
 
 Owns: these trees, which stand beside the graph (`pstore._store.shelf`), however many parked tasks there are: what is
@@ -35,6 +35,7 @@ class Entry(NamedTuple):
         since: when it came to where it stands, UTC seconds.
         number: of the task.
         deadline: when its first timer is due, UTC seconds; None: it has none.
+        order: of that timer: those of one deadline are due in it.
     """
 
     record: bytes
@@ -42,6 +43,7 @@ class Entry(NamedTuple):
     since: float
     number: int
     deadline: float | None
+    order: int
 
 
 class Lot:
@@ -60,7 +62,7 @@ class Lot:
         tree("tasks")[task_id] = (Reference(entry.record), *entry[1:])
         tree("since")[_since_key(entry)] = task_id
         if entry.deadline is not None:
-            tree("due")[_MOMENT.pack(entry.deadline, entry.number)] = task_id
+            tree("due")[_MOMENT.pack(entry.deadline, entry.order)] = task_id
 
     def take(self, task_id: str) -> None:
         """Take a task out, if it is there."""
@@ -71,7 +73,7 @@ class Lot:
         del tree("tasks")[task_id]
         del tree("since")[_since_key(entry)]
         if entry.deadline is not None:
-            del tree("due")[_MOMENT.pack(entry.deadline, entry.number)]
+            del tree("due")[_MOMENT.pack(entry.deadline, entry.order)]
 
     def get(self, task_id: str) -> Entry | None:
         """What is known of a task that is parked."""
@@ -98,13 +100,16 @@ class Lot:
         tree = self._find("since")
         return ((_MOMENT.unpack_from(key, 1)[1], task_id) for key, task_id in tree.items())
 
-    def next_deadline(self) -> float | None:
-        """When the first timer of a parked task is due, UTC seconds."""
+    def next_due(self) -> tuple[float, int] | None:
+        """When the first timer of a parked task is due, UTC seconds, and its order."""
         tree = self._find("due")
-        return float(_MOMENT.unpack(tree.minKey())[0]) if tree else None
+        if not tree:
+            return None
+        deadline, order = _MOMENT.unpack(tree.minKey())
+        return deadline, order
 
     def due(self, now: float, most: int) -> list[str]:
-        """Ids of parked tasks whose first timer is due, in the order of their deadlines; at most so many."""
+        """Ids of parked tasks whose first timer is due, in the order of those; at most so many."""
         found: list[str] = []
         tree = self._find("due")
         if tree:

@@ -22,6 +22,7 @@ Principles:
 
 from __future__ import annotations
 
+import math
 from asyncio.tasks import _register_task, _unregister_task
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -173,9 +174,9 @@ class NoParking:
         """When the first timer of a parked task is due, UTC seconds."""
         return None
 
-    def bring_due(self, now: float) -> float:
-        """Bring those back whose first timer is due; gives the moment up to which all timers are there."""
-        return now
+    def bring_due(self, now: float) -> tuple[float, float]:
+        """Bring those back whose first timer is due; gives the deadline and order before which all timers are there."""
+        return now, math.inf
 
     def came(self, task: Task[Any]) -> None:
         """A task was loaded: if it was parked, it is resident now."""
@@ -247,14 +248,15 @@ class Parking(NoParking):
 
     def next_deadline(self) -> float | None:
         """See `NoParking`."""
-        return self._lot.next_deadline() if self._loop.state.parked else None
+        found = self._lot.next_due() if self._loop.state.parked else None
+        return None if found is None else found[0]
 
     # -- bringing back
 
-    def bring_due(self, now: float) -> float:
+    def bring_due(self, now: float) -> tuple[float, float]:
         """See `NoParking`."""
         if not self._loop.state.parked:
-            return now
+            return now, math.inf
         due = self._lot.due(now, _BROUGHT_AT_ONCE)
         for task_id in due:
             task = self.find(task_id)
@@ -266,8 +268,8 @@ class Parking(NoParking):
                     error.add_note(f"Task {task_id!r} was to be brought back, as its time has come; it stays as it is.")
                     raise
                 self.came(task)
-        left = self._lot.next_deadline() if len(due) >= _BROUGHT_AT_ONCE else None
-        return now if left is None else min(now, left)
+        left = self._lot.next_due() if len(due) >= _BROUGHT_AT_ONCE else None
+        return (now, math.inf) if left is None else min((now, math.inf), left)
 
     def came(self, task: Task[Any]) -> None:
         """See `NoParking`."""
@@ -348,10 +350,11 @@ class Parking(NoParking):
         state = self._loop.state
         if shared:
             state.shared[task.number] = shared
-        deadline = min((timer.when() for timer in task.timers.values()), default=None)
+        first = ((timer.when(), timer.order) for timer in task.timers.values())
+        deadline, order = min(first, default=(None, 0))
         since = self._loop.services.index.left(task)
         record = self._capsules.meet(task)
-        self._lot.put(task.id, Entry(record, STATES.index(state_of(task)), since, task.number, deadline))
+        self._lot.put(task.id, Entry(record, STATES.index(state_of(task)), since, task.number, deadline, order))
         state.parked += 1
         del state.tasks[task.id]
         self._leaving.append((task, contents))

@@ -11,6 +11,7 @@ from enum import StrEnum
 import pytest
 
 import pstore
+from pstore._engine import parking
 from pstore.errors import CodeNotFound, EngineInterrupted, UnknownTask
 from pstore.testing import VirtualClock
 from tests.engine import golden
@@ -414,3 +415,27 @@ def test_hosts_in_threads(path):
         assert {task.id for task in engine.find(state="cancelled")} | {task.id for task in engine.run()} == {
             f"n{number}" for number in range(count)
         }
+
+
+# -- many that are due at once
+
+
+async def by_turns(number, first, end, log):
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(first)
+    await asyncio.sleep(end - loop.time())
+    log.append(number)
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 10_000])
+def test_equal_deadlines_in_order_however_few_are_brought_back_at_once(tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(parking, "_BROUGHT_AT_ONCE", at_once)
+    logs = []
+    for resident in (None, 0, 8):
+        with opened(tmp_path / f"{resident}.fs", resident) as engine:
+            log, draw = engine.root.setdefault("log", []), random.Random(7)
+            for number in range(30):
+                engine.spawn(by_turns, number, draw.randrange(1, 20), 1100.0, log)
+            engine.run()
+            logs.append(list(log))
+    assert logs[0] == logs[1] == logs[2]
