@@ -51,7 +51,8 @@ class EngineStopped(EngineError):
 class EngineInterrupted(EngineError):
     """KeyboardInterrupt or SystemExit went through the code of a task, so memory no longer is what a commit may keep.
 
-    The last commit is intact: close the engine and open the store again to go on from it.
+    Or a parked task, to which something happened, could not be brought back: the `__cause__` tells why.  The last
+    commit is intact: close the engine and open the store again to go on from it.
     """
 
     __module__ = "pstore.errors"

@@ -49,6 +49,7 @@ from pstore.errors import (
     EngineClosed,
     EngineError,
     NotInEngine,
+    PstoreError,
     RunFailed,
     Stalled,
     TaskCancelled,
@@ -62,6 +63,7 @@ __all__ = ["Door", "Receipt"]
 
 T = TypeVar("T")
 
+_LOADED_AT_ONCE = 1000  # tasks
 # Seconds after which one who has asked looks whether there is still somebody to answer.
 AGAIN = 0.05
 
@@ -117,6 +119,7 @@ class Door(abc.ABC):
         self._looking = threading.RLock()
         self._listeners: list[Listener] = []
         self._loop.watcher = self._task_ended
+        self._store.capsules.look = self._load
 
     def _close_door(self) -> None:
         for listener in self._listeners:
@@ -174,6 +177,9 @@ class Door(abc.ABC):
         return self._ask(self._deliver, to, packed(message, "message"), id)
 
     def _deliver(self, to: Any, message: bytes, id: str | None) -> bool:
+        task = self._loop.tasks.get(to) if isinstance(to, str) else to
+        if isinstance(task, Task):
+            self._only_look(task.done)  # nothing has changed yet, should it be parked and not to be brought back
         return self._loop.services.mail.deliver(self._loop, to, unpacked(message), id, self._store.root)
 
     def listen(self, path: str | os.PathLike[str] | None = None) -> str:
@@ -227,6 +233,12 @@ class Door(abc.ABC):
 
     def _watch(self, receipt: Receipt[Any], asked: Task[Any] | str) -> None:
         task = self._loop.tasks.get(asked) if isinstance(asked, str) else asked
+        try:
+            if task is not None:
+                self._only_look(task.done)
+        except PstoreError as error:  # it is parked, and cannot be brought back
+            self._settle(receipt, None, error)
+            return
         if task is None:
             self._settle(receipt, None, UnknownTask(str(asked), some_ids(self._loop.tasks)))
         elif task.get_loop() is not self._loop:
@@ -381,13 +393,13 @@ class Door(abc.ABC):
             if since.tzinfo is None:
                 raise ValueError("since: a datetime has to have a time zone")
             since = since.timestamp()
-        return self._look(self._find, state, tag, since)
+        found = self._look(self._find, state, tag, since)
+        if not self._is_mine():  # who is parked is loaded when it is looked at: many at once, and not each by itself
+            self._look(_load, found[:_LOADED_AT_ONCE])
+        return found
 
     def _find(self, state: str | None, tags: Mapping[str, Any], since: float | None) -> list[Task[Any]]:
-        return [
-            self._loop.tasks[task_id]
-            for task_id in self._loop.services.index.find(state, tags, since, self._loop.parking)
-        ]
+        return [self._loop.tasks[task_id] for task_id in self._loop.services.index.find(state, tags, since, self._loop)]
 
     # -- anything else
 
@@ -422,15 +434,27 @@ class Door(abc.ABC):
         while True:
             self._check_open()
             if self._runner == threading.get_ident():
-                return fn(*args)
+                return self._only_look(fn, *args)
             with self._looking:
                 if self._runner is None:  # and nobody begins to run it before this has looked
-                    return fn(*args)
+                    return self._only_look(fn, *args)
             if receipt is None:  # not among those that are open: this sees by itself that nobody runs it any more
                 receipt = Receipt()
-                self._enter(self._answer, receipt, fn, args)
+                self._enter(self._answer, receipt, self._only_look, (fn, *args))
             if concurrent.futures.wait([receipt], AGAIN).done:
                 return receipt.result()
+
+    def _only_look(self, fn: Callable[..., T], *args: Any) -> T:
+        """The same; that a task cannot be brought back for it matters to nobody else."""
+        with self._loop.parking.looking():
+            return fn(*args)
+
+    def _load(self, fn: Callable[..., T], *args: Any) -> T:
+        """Load a task, in the thread that runs the engine."""
+        with self._looking:
+            if self._is_mine():
+                return fn(*args)
+        return self._look(fn, *args)
 
     def _is_mine(self) -> bool:
         return self._runner in (None, threading.get_ident())
@@ -447,6 +471,11 @@ class Door(abc.ABC):
     def _settle(self, receipt: Receipt[Any], value: Any, error: BaseException | None) -> None:
         self._open.discard(receipt)
         receipt.settle(value, error)
+
+
+def _load(tasks: list[Task[Any]]) -> None:
+    for task in tasks:
+        task.__capsule_load__()
 
 
 def _nothing() -> None:

@@ -23,11 +23,12 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from operator import itemgetter
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
 from pstore import errors
-from pstore._engine.alltasks import parked_too
+from pstore._engine import alltasks
 from pstore._engine.dispatch import Dispatcher, News
 from pstore._engine.door import Door
 from pstore._engine.future import Future
@@ -101,6 +102,7 @@ class Engine(Door):
         self._served: Served | None = None
         self._open_door()
         _open_engines.add(self)
+        alltasks.begin()
 
     # -- what is in the store
 
@@ -288,7 +290,8 @@ class Engine(Door):
         self._check_usable()
         if self._loop.is_running():
             raise errors.EngineError("engine.commit() was called while the engine runs: it commits by itself")
-        return self._commit(note)
+        with self._looking:
+            return self._commit(note)
 
     def close(self) -> None:
         """Close the store.  Runs nothing of the user's; what was not committed is lost.  Twice does no harm.
@@ -303,6 +306,7 @@ class Engine(Door):
         if self._served is not None:
             raise errors.EngineError("engine.close() was called while engine.serve() runs; call engine.stop() first")
         _open_engines.discard(self)
+        alltasks.end()
         self._loop.close()
         self._steps.close()
         self._close_door()
@@ -351,12 +355,20 @@ class Engine(Door):
 
     def _run_batch(self, until: Future[Any] | asyncio.Future[Any] | None) -> bool:
         try:
-            return self._loop.run_batch(until)
-        except errors.PstoreError:  # a task could not be brought back; nothing of it has run
+            ran = self._loop.run_batch(until)
+        except errors.PstoreError:  # a task could not be brought back when its time came; nothing of it has run
             raise
         except BaseException:
             self._broken = True
             raise
+        self._raise_if_lost()
+        return ran
+
+    def _raise_if_lost(self) -> None:
+        """Say which task could not be brought back, when something happened to it."""
+        if self._loop.parking.lost is not None:
+            self._broken = True
+            raise self._loop.parking.lost
 
     def _take_news(self) -> bool:
         """Take answers and calls from other threads; tells whether that is something to commit."""
@@ -376,6 +388,7 @@ class Engine(Door):
         self._steps.after_commit()
 
     def _commit(self, note: str | None) -> bytes:
+        self._raise_if_lost()
         self._steps.before_commit()
         self._loop.settle()
         try:
@@ -431,7 +444,8 @@ class Engine(Door):
 
     def _waiting(self) -> list[Task[Any]]:
         loop = self._loop
-        return [*(task for task in loop.state.tasks.values() if not task.done()), *loop.parking.waiting()]
+        resident = [(task.number, task) for task in loop.state.tasks.values() if not task.done()]
+        return [task for _, task in sorted([*resident, *loop.parking.waiting()], key=itemgetter(0))]
 
     def _stalled(self, until: Future[Any] | asyncio.Future[Any] | None) -> list[Task[Any]]:
         waiting = self._waiting()
@@ -452,6 +466,11 @@ class Engine(Door):
             raise errors.EngineError(
                 f"{self._store.name}: the store went back, or its loop was replaced; open it again"
             )
+        if self._loop.parking.lost is not None:
+            raise errors.EngineInterrupted(
+                f"{self._store.name}: a task could not be brought back when something happened to it, so nothing more "
+                "is committed; the last commit is intact: mend that, close the engine and open the store again"
+            ) from self._loop.parking.lost
         if self._broken:
             raise errors.EngineInterrupted(
                 f"{self._store.name}: a task was broken into by KeyboardInterrupt or SystemExit, so nothing more is "
@@ -481,7 +500,7 @@ class Engine(Door):
         if self._loop.is_running():
             raise errors.EngineError("the engine is running already; tasks await, they do not call engine.run()")
         host = asyncio._get_running_loop()
-        with self._hooks.installed(), on_interrupt(self._interrupt), parked_too(self._loop):
+        with self._hooks.installed(), on_interrupt(self._interrupt):
             with self._looking:
                 before, self._runner = self._runner, threading.get_ident()
             self._loop.set_running(True)

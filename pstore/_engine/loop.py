@@ -175,7 +175,7 @@ class DurableLoop(AsyncGenLoop):
             self.has_to_be_stored = lambda task: capsules.ghosts > 0 and capsules.has_record(task)
         if capsules is not None and shelf is not None:
             self.parking = Parking(self, Lot(shelf), capsules, resident)
-        tasks = list(self.state.tasks.values())
+        tasks = sorted(self.state.tasks.values(), key=lambda task: task.number)
         self.latest = max((self.state.latest, *(task.since for task in tasks)))
         self._timeline = Timeline(clock, self.latest)
         self.unreported = [task for task in tasks if task.spawned and task.failed]
@@ -244,13 +244,13 @@ class DurableLoop(AsyncGenLoop):
         calls, end, is_last = 0, time.monotonic() + BATCH_SECONDS, False
         while not self.interrupted and calls < BATCH_CALLS:
             now = self.time()
-            self._ready.extend(self._timers.take_due(self.parking.bring_due(now)))
+            self._ready.extend(self._timers.take_due(*self.parking.bring_due(now)))
             if not self.has_ready():
                 break
             self.latest = now
             calls += self._run_round(self._ready, BATCH_CALLS - calls)
             calls += self._run_round(self._from_outside)
-            if is_last or time.monotonic() >= end:
+            if is_last or self.parking.lost is not None or time.monotonic() >= end:
                 break
             is_last = until is not None and until.done()
         if calls:
@@ -261,7 +261,7 @@ class DurableLoop(AsyncGenLoop):
         """Make the calls that wait in `handles` now, at most so many; gives how many."""
         calls, is_ready = 0, handles is self._ready
         for _ in range(len(handles)):
-            if self.interrupted or calls >= most:
+            if self.interrupted or calls >= most or self.parking.lost is not None:
                 break
             handle = handles.popleft()
             self._ready.first += is_ready

@@ -1,7 +1,7 @@
 """`Lot`: the tasks that are parked: they are stored, and not in memory.
 
-    tasks    id -> (record, state, since, number, deadline)
-    due      deadline and number -> id
+    tasks    id -> (record, state, since, number, deadline, order)
+    due      deadline and order -> id
     since    state, since and number -> id
 
 Owns: these trees, which stand beside the graph (`pstore._store.shelf`), however many parked tasks there are: what is
@@ -35,6 +35,7 @@ class Entry(NamedTuple):
         since: when it came to where it stands, UTC seconds.
         number: of the task.
         deadline: when its first timer is due, UTC seconds; None: it has none.
+        order: of that timer: those of one deadline are due in it.
     """
 
     record: bytes
@@ -42,6 +43,7 @@ class Entry(NamedTuple):
     since: float
     number: int
     deadline: float | None
+    order: int
 
 
 class Lot:
@@ -60,7 +62,7 @@ class Lot:
         tree("tasks")[task_id] = (Reference(entry.record), *entry[1:])
         tree("since")[_since_key(entry)] = task_id
         if entry.deadline is not None:
-            tree("due")[_MOMENT.pack(entry.deadline, entry.number)] = task_id
+            tree("due")[_MOMENT.pack(entry.deadline, entry.order)] = task_id
 
     def take(self, task_id: str) -> None:
         """Take a task out, if it is there."""
@@ -71,30 +73,45 @@ class Lot:
         del tree("tasks")[task_id]
         del tree("since")[_since_key(entry)]
         if entry.deadline is not None:
-            del tree("due")[_MOMENT.pack(entry.deadline, entry.number)]
+            del tree("due")[_MOMENT.pack(entry.deadline, entry.order)]
 
     def get(self, task_id: str) -> Entry | None:
         """What is known of a task that is parked."""
         found = self._find("tasks").get(task_id)
-        return None if found is None else Entry(*found)
+        if found is None:
+            return None
+        return Entry._make(found if len(found) > 5 else (*found, found[3]))  # once the number was in place of the order
+
+    def record_of(self, task_id: str) -> bytes | None:
+        """The record of a task that is parked."""
+        found = self._find("tasks").get(task_id)
+        return None if found is None else bytes(found[0])
 
     def __contains__(self, task_id: object) -> bool:
         return task_id in self._find("tasks")
 
     def __iter__(self) -> Iterator[str]:
-        """The ids; tasks may be taken out meanwhile."""
+        """The ids, in no order that matters; tasks may be taken out meanwhile."""
         tree, last = self._find("tasks"), None
         while chunk := list(islice(tree.keys(last, excludemin=last is not None), _CHUNK)) if tree else []:
             yield from chunk
             last = chunk[-1]
 
-    def next_deadline(self) -> float | None:
-        """When the first timer of a parked task is due, UTC seconds."""
+    def numbered(self) -> Iterator[tuple[int, str]]:
+        """The number and id of each; no task may be taken out meanwhile."""
+        tree = self._find("since")
+        return ((_MOMENT.unpack_from(key, 1)[1], task_id) for key, task_id in tree.items())
+
+    def next_due(self) -> tuple[float, int] | None:
+        """When the first timer of a parked task is due, UTC seconds, and its order."""
         tree = self._find("due")
-        return float(_MOMENT.unpack(tree.minKey())[0]) if tree else None
+        if not tree:
+            return None
+        deadline, order = _MOMENT.unpack(tree.minKey())
+        return deadline, order
 
     def due(self, now: float, most: int) -> list[str]:
-        """Ids of parked tasks whose first timer is due, in the order of their deadlines; at most so many."""
+        """Ids of parked tasks whose first timer is due, in the order of those; at most so many."""
         found: list[str] = []
         tree = self._find("due")
         if tree:
@@ -104,12 +121,14 @@ class Lot:
                 found.append(task_id)
         return found
 
-    def of_state(self, state: int, since: float | None) -> list[tuple[float, str]]:
-        """The moment and id of the parked tasks of a state, since a moment; the earliest first."""
+    def of_state(self, state: int, since: float | None) -> list[tuple[float, int, str]]:
+        """The moment, number and id of the parked tasks of a state, since a moment; the earliest first."""
         tree, first = self._find("since"), bytes((state,))
-        start = first if since is None else first + _FIRST.pack(since)
+        # as bytes, what is less than nothing comes after all others
+        start = first + _FIRST.pack(since) if since is not None and since > 0 else first
         found = tree.items(start, bytes((state + 1,)), excludemax=True) if tree else ()
-        return [(_FIRST.unpack_from(key, 1)[0], task_id) for key, task_id in found]
+        entries = ((*_MOMENT.unpack_from(key, 1), task_id) for key, task_id in found)
+        return [entry for entry in entries if since is None or entry[0] >= since]
 
 
 def _since_key(entry: Entry) -> bytes:

@@ -12,14 +12,22 @@ Principles:
    a difference.
 3. What a parked task leads to and shares with others is led to by the state (`LoopState.shared`) meanwhile.  One that
    leads to other tasks, or to `Persistent` objects, is not parked: what they lead to would have to be known.
-4. Whoever uses a parked task brings it back, whole, before anybody can look at it.
+4. Whoever uses a parked task brings it back, whole, before anybody can look at it.  What is used while a commit is made
+   (a `__getstate__` of the program may do so) is parked until it is down: of what the commit changes it has all or
+   nothing.
+5. One that cannot be brought back when something happens to it (its code has changed, for instance) has not heard of
+   it, and whoever did that to it may have gone on: memory is no state any more that a commit may keep.  The last commit
+   is, with which all begins again when that is mended.
 """
 
 from __future__ import annotations
 
+import math
 from asyncio.tasks import _register_task, _unregister_task
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from contextlib import contextmanager
+from itertools import chain, islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from weakref import getweakrefcount
 
@@ -37,10 +45,12 @@ __all__ = ["NoParking", "Parking", "Tasks", "some_ids"]
 
 _PARKED_AT_ONCE = 100_000  # tasks, by one commit
 _BROUGHT_AT_ONCE = 10_000  # by one look at the clock
+_SOME = 20  # ids that are enough for people
+_NUMBER = itemgetter(0)
 
 
 class Tasks(Mapping[str, Task[Any]]):
-    """All tasks by id, resident or parked, that are not done, or that are kept when they are done.
+    """All tasks by id, resident or parked, that are not done, or that are kept when they are done; the oldest first.
 
     To ask for one does not load it; to look at it does.
     """
@@ -60,8 +70,13 @@ class Tasks(Mapping[str, Task[Any]]):
         return task_id in self._loop.state.tasks or task_id in self._loop.parking
 
     def __iter__(self) -> Iterator[str]:
-        yield from list(self._loop.state.tasks)
-        yield from self._loop.parking  # as they were: who looks at one brings it back
+        resident = [(task.number, task_id) for task_id, task in self._loop.state.tasks.items()]
+        # as they are now: who looks at one brings it back
+        yield from [task_id for _, task_id in sorted([*resident, *self._loop.parking.numbered()], key=_NUMBER)]
+
+    def some(self, count: int) -> list[str]:
+        """So many ids, which costs nothing however many there are."""
+        return list(islice(chain(self._loop.state.tasks, self._loop.parking), count))
 
     def __len__(self) -> int:
         return len(self._loop.state.tasks) + self._loop.state.parked
@@ -72,7 +87,7 @@ class Tasks(Mapping[str, Task[Any]]):
 
 def some_ids(tasks: Mapping[str, Any]) -> tuple[str, ...]:
     """Some ids, for people."""
-    return tuple(islice(tasks, 20))
+    return tuple(tasks.some(_SOME) if isinstance(tasks, Tasks) and len(tasks) > _SOME else islice(tasks, _SOME))
 
 
 class _Probe:
@@ -97,10 +112,36 @@ class NoParking:
     Attributes:
         is_due: whether a commit would park tasks, as far as that is known without looking at them.
         until: the task or future that the engine runs for, if it does: it stays.
+        lost: with what a task could not be brought back, see principle 5; None: all could.
     """
 
     is_due = False
     until: Any = None
+    lost: BaseException | None = None
+
+    def could_not_load(self, task: Task[Any], error: BaseException) -> None:
+        """A task is not loaded, and cannot be, though something happens to it."""
+        if self.lost is None:
+            name = self.id_of(task)
+            whose = "A task that is not loaded" if name is None else f"Task {name!r}"
+            error.add_note(
+                f"{whose} could not be brought back. Nothing is committed since: the last commit is intact. "
+                "Mend that, close the engine and open the store again."
+            )
+            self.lost = error
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """What is done meanwhile changes nothing: who cannot be loaded matters to who asks, and to nobody else."""
+        before = self.lost
+        try:
+            yield
+        finally:
+            self.lost = before
+
+    def id_of(self, task: Task[Any]) -> str | None:
+        """The id of a task that is parked, and cannot be loaded."""
+        return None
 
     def find(self, task_id: str) -> Task[Any] | None:
         """The parked task of an id; it is not loaded for that."""
@@ -116,22 +157,26 @@ class NoParking:
     def __iter__(self) -> Iterator[str]:
         return iter(())
 
-    def since(self, state: str, since: float | None) -> Iterator[tuple[float, str]]:
-        """The moment and id of the parked tasks of a state; the earliest first."""
+    def numbered(self) -> Iterator[tuple[int, str]]:
+        """The number and id of all parked tasks."""
         return iter(())
 
-    def waiting(self) -> Iterator[Task[Any]]:
-        """The parked tasks that are not done; they are not loaded for that."""
-        found = (self.find(task_id) for _, task_id in self.since("active", None))
-        return (task for task in found if task is not None)
+    def since(self, state: str, since: float | None) -> Iterator[tuple[float, int, str]]:
+        """The moment, number and id of the parked tasks of a state; the earliest first."""
+        return iter(())
+
+    def waiting(self) -> Iterator[tuple[int, Task[Any]]]:
+        """The number of each parked task that is not done, and the task; they are not loaded for that."""
+        found = ((number, self.find(task_id)) for _, number, task_id in self.since("active", None))
+        return ((number, task) for number, task in found if task is not None)
 
     def next_deadline(self) -> float | None:
         """When the first timer of a parked task is due, UTC seconds."""
         return None
 
-    def bring_due(self, now: float) -> float:
-        """Bring those back whose first timer is due; gives the moment up to which all timers are there."""
-        return now
+    def bring_due(self, now: float) -> tuple[float, float]:
+        """Bring those back whose first timer is due; gives the deadline and order before which all timers are there."""
+        return now, math.inf
 
     def came(self, task: Task[Any]) -> None:
         """A task was loaded: if it was parked, it is resident now."""
@@ -163,6 +208,8 @@ class Parking(NoParking):
     def __init__(self, loop: DurableLoop, lot: Lot, capsules: Capsules, limit: int | None) -> None:
         self._loop, self._lot, self._capsules, self._limit = loop, lot, capsules, limit
         self._leaving: list[tuple[Task[Any], Contents]] = []
+        self._committing = False
+        self._came: list[Task[Any]] = []  # while a commit was made
         self._wait = 0
         self._before: int | None = None
 
@@ -178,45 +225,59 @@ class Parking(NoParking):
 
     def entry(self, task_id: str) -> Entry | None:
         """See `NoParking`."""
-        return self._lot.get(task_id) if self._loop.state.parked else None
+        return self._lot.get(task_id) if self._loop.state.parked and isinstance(task_id, str) else None
+
+    def id_of(self, task: Task[Any]) -> str | None:
+        """See `NoParking`."""
+        record = self._capsules.meet(task)
+        return next((task_id for task_id in self if self._lot.record_of(task_id) == record), None)
 
     def __contains__(self, task_id: object) -> bool:
-        return bool(self._loop.state.parked) and task_id in self._lot
+        return bool(self._loop.state.parked) and isinstance(task_id, str) and task_id in self._lot
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._lot)
 
-    def since(self, state: str, since: float | None) -> Iterator[tuple[float, str]]:
+    def numbered(self) -> Iterator[tuple[int, str]]:
+        """See `NoParking`."""
+        return self._lot.numbered() if self._loop.state.parked else iter(())
+
+    def since(self, state: str, since: float | None) -> Iterator[tuple[float, int, str]]:
         """See `NoParking`."""
         return iter(self._lot.of_state(STATES.index(state), since) if self._loop.state.parked else ())
 
     def next_deadline(self) -> float | None:
         """See `NoParking`."""
-        return self._lot.next_deadline() if self._loop.state.parked else None
+        found = self._lot.next_due() if self._loop.state.parked else None
+        return None if found is None else found[0]
 
     # -- bringing back
 
-    def bring_due(self, now: float) -> float:
+    def bring_due(self, now: float) -> tuple[float, float]:
         """See `NoParking`."""
         if not self._loop.state.parked:
-            return now
+            return now, math.inf
         due = self._lot.due(now, _BROUGHT_AT_ONCE)
         for task_id in due:
             task = self.find(task_id)
             if task is not None:
                 try:
-                    task.__capsule_load__()
+                    with self.looking():  # nothing has happened to it yet
+                        task.__capsule_load__()
                 except PstoreError as error:
                     error.add_note(f"Task {task_id!r} was to be brought back, as its time has come; it stays as it is.")
                     raise
                 self.came(task)
-        left = self._lot.next_deadline() if len(due) >= _BROUGHT_AT_ONCE else None
-        return now if left is None else min(now, left)
+        left = self._lot.next_due() if len(due) >= _BROUGHT_AT_ONCE else None
+        return (now, math.inf) if left is None else min((now, math.inf), left)
 
     def came(self, task: Task[Any]) -> None:
         """See `NoParking`."""
         state = self._loop.state
         if not state.parked or state.tasks.get(task.id) is task:
+            return
+        if self._committing:
+            self._came.append(task)
             return
         entry = self._lot.get(task.id)
         if entry is None or self._capsules.meet(task) != entry.record:
@@ -242,6 +303,12 @@ class Parking(NoParking):
 
     def before_commit(self) -> bool:
         """See `NoParking`."""
+        parks = self._choose()
+        self._committing = True
+        return parks
+
+    def _choose(self) -> bool:
+        """Take tasks out of the state; tells whether there are any to be parked."""
         self._leaving = []
         if not self.is_due or self._limit is None:
             return False
@@ -262,11 +329,16 @@ class Parking(NoParking):
     def _may_leave(self, task: Task[Any]) -> bool:
         if task is self.until or not task.is_loaded() or task.steps or task.turn is not None:
             return False
+        if type(task.id) is not str:
+            return False  # it has no place in the order of the others
         if getweakrefcount(task) > _WEAK + (id(task) in self._loop.touched):
             return False  # somebody wants to know whether it is there
         if task.done():
             return not task._unseen
-        return task._fut_waiter is not None and not task._fut_waiter.done() and not task._must_cancel
+        waiter = task._fut_waiter
+        if type(waiter) is Task:
+            return False  # to which it leads; one that is not loaded is not to be loaded to find out
+        return waiter is not None and not waiter.done() and not task._must_cancel
 
     def _park(self, task: Task[Any]) -> None:
         shared = self._capsules.places_of(task)
@@ -274,20 +346,22 @@ class Parking(NoParking):
         if contents is None:
             self._loop.take_up(task)
             return
+        task.touch()  # who held a part of it until now may have changed that: it is stored once more
         state = self._loop.state
         if shared:
             state.shared[task.number] = shared
-        deadline = min((timer.when() for timer in task.timers.values()), default=None)
+        first = ((timer.when(), timer.order) for timer in task.timers.values())
+        deadline, order = min(first, default=(None, 0))
         since = self._loop.services.index.left(task)
         record = self._capsules.meet(task)
-        self._lot.put(task.id, Entry(record, STATES.index(state_of(task)), since, task.number, deadline))
+        self._lot.put(task.id, Entry(record, STATES.index(state_of(task)), since, task.number, deadline, order))
         state.parked += 1
         del state.tasks[task.id]
         self._leaving.append((task, contents))
 
     def after_commit(self) -> None:
         """See `NoParking`."""
-        leaving, self._leaving = self._leaving, []
+        leaving = self._end_of_commit()
         while leaving:
             task, contents = leaving.pop()
             if not self._capsules.evict(task, contents):  # what ended with the commit has run code that reached it
@@ -295,6 +369,14 @@ class Parking(NoParking):
 
     def not_committed(self) -> None:
         """See `NoParking`."""
-        leaving, self._leaving = self._leaving, []
-        for task, _ in leaving:
+        for task, _ in self._end_of_commit():
             self.came(task)
+
+    def _end_of_commit(self) -> list[tuple[Task[Any], Contents]]:
+        """Bring back who was used meanwhile; gives who was to be parked."""
+        self._committing = False
+        came, self._came = self._came, []
+        for task in came:
+            self.came(task)
+        leaving, self._leaving = self._leaving, []
+        return leaving

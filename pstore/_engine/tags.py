@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pstore._engine.parking import NoParking
+    from pstore._engine.loop import DurableLoop
     from pstore._engine.task import Task
 
 __all__ = ["STATES", "Index", "check_asked", "check_tags", "state_of"]
@@ -25,6 +25,8 @@ STATES = ("active", "finished", "failed", "cancelled")
 Value = str | int | float | bool
 # A name, the kind of the value, and the value, as a key of the index: without the kind True would be found as 1.
 Key = tuple[str, str, Value]
+# When a task came to its state, its number, its id.
+Entry = tuple[float, int, str]
 
 # A bool is an int as well, and so comes before it.
 _KINDS = (("bool", bool), ("int", int), ("float", float), ("str", str))
@@ -139,35 +141,32 @@ class Index:
         if not ids:
             del self.having[key]
 
-    def find(self, state: str | None, tags: Mapping[str, Value], since: float | None, parking: NoParking) -> list[str]:
-        """Give the ids of the tasks that have this state and these tags, the earliest first."""
+    def find(self, state: str | None, tags: Mapping[str, Value], since: float | None, loop: DurableLoop) -> list[str]:
+        """Give the ids of the tasks of a loop that have this state and these tags: the earliest, and oldest, first."""
         states = STATES if state is None else (state,)
         if not tags:
-            found = [entry for each in states for entry in self._since(each, since)]
-            found += (entry for each in states for entry in parking.since(each, since))
+            found = [entry for each in states for entry in self._since(each, since, loop.state.tasks)]
+            found += (entry for each in states for entry in loop.parking.since(each, since))
         else:
-            found = [entry for entry in self._tagged(states, tags, parking) if since is None or entry[0] >= since]
-        return [task_id for _, task_id in sorted(found, key=lambda entry: entry[0])]
+            found = [entry for entry in self._tagged(states, tags, loop) if since is None or entry[0] >= since]
+        return [task_id for *_, task_id in sorted(found, key=lambda entry: entry[:2])]
 
-    def _since(self, state: str, since: float | None) -> Iterator[tuple[float, str]]:
-        """Give the entries of a state, or the latest of them: from the end, the earliest of what is given first."""
+    def _since(self, state: str, since: float | None, tasks: Mapping[str, Task[Any]]) -> Iterator[Entry]:
+        """Give the entries of a state, or the latest of them."""
+        latest: Iterable[tuple[str, float]] = reversed(self.since[state].items())
         if self._mixed.get(state):
-            moments = self.since[state].items()
-            yield from ((moment, task_id) for task_id, moment in moments if since is None or moment >= since)
-            return
-        latest = reversed(self.since[state].items())
-        chosen = list(latest if since is None else takewhile(lambda entry: entry[1] >= since, latest))
-        yield from ((moment, task_id) for task_id, moment in reversed(chosen))
+            latest = (entry for entry in latest if since is None or entry[1] >= since)
+        elif since is not None:
+            latest = takewhile(lambda entry: entry[1] >= since, latest)
+        return ((moment, tasks[task_id].number, task_id) for task_id, moment in latest)
 
-    def _tagged(
-        self, states: Iterable[str], tags: Mapping[str, Value], parking: NoParking
-    ) -> Iterator[tuple[float, str]]:
+    def _tagged(self, states: Iterable[str], tags: Mapping[str, Value], loop: DurableLoop) -> Iterator[Entry]:
         sets = sorted((self.having.get(_key(*tag), {}) for tag in tags.items()), key=len)
         for task_id in sets[0]:
             if all(task_id in others for others in sets[1:]):
                 for state in states:
                     if task_id in self.since[state]:
-                        yield self.since[state][task_id], task_id
-                entry = parking.entry(task_id)
+                        yield self.since[state][task_id], loop.state.tasks[task_id].number, task_id
+                entry = loop.parking.entry(task_id)
                 if entry is not None and STATES[entry.state] in states:
-                    yield entry.since, task_id
+                    yield entry.since, entry.number, task_id

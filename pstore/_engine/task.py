@@ -24,7 +24,7 @@ import contextvars
 import types
 from asyncio import base_tasks
 from asyncio.coroutines import _format_coroutine  # type: ignore[attr-defined]  # as asyncio's tasks show it
-from asyncio.tasks import _enter_task, _leave_task, _register_task
+from asyncio.tasks import _enter_task, _leave_task, _register_task, _unregister_task
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
@@ -35,6 +35,7 @@ from pstore._engine.origin import origin
 from pstore._engine.timers import Handle
 from pstore._engine.waits import kept_wait, restored_wait, wait_of
 from pstore._store import constants
+from pstore._store.capsules import moving
 
 if TYPE_CHECKING:
     from pstore._engine.inbox import Inbox
@@ -126,20 +127,30 @@ class Task(Future[T]):
     def __getattr__(self, name: str) -> Any:
         """Load the task, if it is not loaded yet."""
         if self.is_loaded():
-            return super().__getattr__(name)
+            if name not in _NAMES:
+                return super().__getattr__(name)
+            with moving:  # another thread may be about to load it, or to let go of it
+                loaded = self.is_loaded()
+            if loaded:
+                try:
+                    return object.__getattribute__(self, name)
+                except AttributeError:
+                    return super().__getattr__(name)
         self.__capsule_load__()
         return getattr(self, name)
 
     def __capsule_load__(self) -> None:
-        """Load the task, if it is not loaded yet."""
-        if self.is_loaded():
+        """Load the task, if it is not loaded yet; in the thread that runs the engine."""
+        try:
+            activate = _activate_of(self)
+        except AttributeError:
             return
-        activate = self._activate
-        del self._activate
         try:
             activate(self)
-        except BaseException:
-            self._activate = activate  # it may be asked for again, and says so again
+        except BaseException as error:
+            running: Any = asyncio._get_running_loop()
+            if hasattr(running, "parking"):  # by a part of the program, which may go on all the same
+                running.parking.could_not_load(self, error)
             raise
 
     def is_loaded(self) -> bool:
@@ -273,7 +284,11 @@ class Task(Future[T]):
 
     def wake(self, wakeup: Callable[[Any], object], future: Any) -> None:
         """Make the next step soon: what it waits for is done."""
-        self.touch()
+        try:
+            self.touch()
+        except BaseException as error:  # the future does not know it any more
+            future.get_loop().parking.could_not_load(self, error)
+            raise
         self._loop.call_soon(wakeup, future, context=self._context)
 
     def start(self) -> None:
@@ -431,7 +446,12 @@ class Task(Future[T]):
     # -- storing, showing
 
     def __capsule_empty__(self) -> None:
-        """Let go of all that the task has."""
+        """Let go of all that the task has.
+
+        asyncio knows it no longer: to whoever asks, in any thread and of any loop, it shows all that it knows, which
+        would load this.
+        """
+        _unregister_task(self)  # type: ignore[arg-type]
         for name in _SLOTS:
             try:
                 delattr(self, name)
@@ -553,6 +573,7 @@ _PARTS = (
     *("id", "number", "asked", "flags", "since", "timers", "steps"),
 )
 _SLOTS = [name for cls in (Task, Future) for name in cls.__slots__ if name != "__weakref__"]
+_NAMES = frozenset(_SLOTS)
 _NOBODYS = contextvars.Context()
 _activate_of = Task.__dict__["_activate"].__get__
 _SPAWNED, _KEEP, _MUST_CANCEL, _BLOCKING, _OWNS_CONTEXT = 1, 2, 4, 8, 16

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 from typing import Any
 
 from pstore._engine import debug
@@ -136,10 +137,10 @@ class Timers:
             self._pop()
         return self._heap[0][0] if self._heap else None
 
-    def take_due(self, now: float) -> list[TimerHandle]:
-        """Take out all timers whose moment has come, in order."""
+    def take_due(self, now: float, order: float = math.inf) -> list[TimerHandle]:
+        """Take out all timers whose moment has come, in order; those of just that moment before an order."""
         due = []
-        while (deadline := self.next_deadline()) is not None and deadline <= now:
+        while self.next_deadline() is not None and self._heap[0][:2] < (now, order):
             due.append(self._pop())
         return due
 

@@ -16,11 +16,14 @@ Principles:
    whatever is large or deep: a capsule is small, as it is always written whole.
 3. The state of a head is what `__capsule_state__` gives, and `__set_capsule_state__` takes.  A head says by
    `Capsules.touch` that it, or anything in its capsule, may have changed.  It must say so before anybody can see.
-4. Nothing is held here but nodes' places: heads, and what is in capsules, live as long as the program leads to them.
+4. Heads are loaded in the thread of the program, whoever uses them: `look` sees to that.  `moving` is held while one is
+   loaded or let go of: who sees a head that is neither there nor a ghost waits for it.
+5. Nothing is held here but nodes' places: heads, and what is in capsules, live as long as the program leads to them.
 """
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -38,14 +41,16 @@ from pstore._store.survey import Survey
 from pstore._store.walk import Walk, refusal
 from pstore.errors import PstoreBug, UnsupportedValue
 
-__all__ = ["Capsule", "Capsules", "Head", "Written"]
+__all__ = ["Capsule", "Capsules", "Head", "Written", "moving"]
+
+moving = threading.RLock()
 
 _MOST_LOADED = 10_000
 _NEW = bytes(8)
 
 
 class Head(Protocol):
-    """What a head has.  A ghost has nothing but `_activate`, which is to be called with it, once."""
+    """What a head has.  A ghost has nothing but `_activate`, which is to be called with it, and is gone then."""
 
     __pstore_capsule__: bool
 
@@ -116,6 +121,7 @@ class Capsules:
         ghosts: how many heads are there that are not loaded.
         touched: heads that may have changed, in order: id -> weak reference; who lets go of one need not have it stored
         claims: id of an object -> the capsule that it is in.
+        look: calls a function with arguments in the thread of the program.
     """
 
     def __init__(
@@ -128,6 +134,7 @@ class Capsules:
     ) -> None:
         self.owner = owner
         self._activate = activate
+        self.look: Callable[..., Any] = _here
         self._heap, self._new_oid, self._codes = heap, new_oid, codes
         self.touched: dict[int, weakref.ref[Any]] = {}
         self.claims: dict[int, Capsule] = {}
@@ -216,7 +223,10 @@ class Capsules:
         capsule = self._of.get(id(head))
         if capsule is None or capsule.digest is None or id(head) in self.touched:
             return None
-        return contents_alone(head, frozenset(capsule.claimed), self._heap.home)
+        found = contents_alone(head, frozenset(capsule.claimed), self._heap.home)
+        if found is not None:
+            found.digest = capsule.digest
+        return found
 
     def places_of(self, head: Any) -> list[Any] | None:
         """The nodes that a head leads to, which is loaded; None if it leads to other records as well."""
@@ -234,15 +244,17 @@ class Capsules:
         Whatever else it leads to, other things have to lead to as well.
 
         Returns:
-            False if the head was touched, or somebody holds a part of it, since `contents_alone` was asked: it stays.
+            False if the head was touched, stored otherwise than before, or somebody holds a part of it, since
+            `contents_alone` was asked: it stays.
         """
-        if id(head) in self.touched or not contents.are_alone():
-            return False
         capsule = self._of[id(head)]
+        if id(head) in self.touched or capsule.digest != contents.digest or not contents.are_alone():
+            return False
         self._release(capsule)
         capsule.digest, capsule.places = None, ()
-        let_go_of(head, contents)
-        self._become_ghost(head, capsule)
+        with moving:
+            let_go_of(head, contents)
+            self._become_ghost(head, capsule)
         return True
 
     def no_longer_kept(self) -> list[Any]:
@@ -261,10 +273,21 @@ class Capsules:
         head._activate = self._load
 
     def _load_head(self, head: Any) -> None:
-        capsule = self._of[id(head)]
-        self._activate(head, capsule)
-        capsule.is_ghost = False
-        self.ghosts -= 1
+        self.look(self._load_here, self._of[id(head)], head)
+
+    def _load_here(self, capsule: Capsule, head: Any) -> None:
+        with moving:
+            if not capsule.is_ghost:
+                return  # another thread was first
+            ghost = head._activate
+            del head._activate
+            try:
+                self._activate(head, capsule)
+            except BaseException:
+                head._activate = ghost  # it may be asked for again, and says so again
+                raise
+            capsule.is_ghost = False
+            self.ghosts -= 1
 
     def find(self, oid: bytes) -> Any:
         """The head of that id, if anything leads to it by now."""
@@ -428,6 +451,10 @@ class Capsules:
     def codes(self) -> list[Code]:
         """All of them."""
         return self._codes()
+
+
+def _here(fn: Callable[..., Any], *args: Any) -> Any:
+    return fn(*args)
 
 
 class _WalkOfOne(Walk):

@@ -31,7 +31,12 @@ from pstore._store.kinds import ATOMS
 
 __all__ = ["Contents", "contents_alone", "let_go_of"]
 
-_SHARED = (*(type, types.ModuleType, types.CodeType, types.EllipsisType, types.NotImplementedType, Enum, Persistent),)
+_SHARED = (
+    *(type, types.ModuleType, types.CodeType, types.EllipsisType, types.NotImplementedType, Enum, Persistent),
+    # of types, as in `log.append(await queue.get())`, where the frame has list.append
+    *(types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType),
+    *(types.GetSetDescriptorType, types.MemberDescriptorType),
+)
 _MOST = 500  # objects: what has more takes too long to look at
 
 
@@ -41,13 +46,15 @@ class Contents:
     Attributes:
         members: the objects.
         held: how often they, and the head, hold each of them: id -> times.
+        digest: of the record of the head, as it was stored; None: of no record.
     """
 
-    __slots__ = ("held", "members")
+    __slots__ = ("digest", "held", "members")
 
     def __init__(self) -> None:
         self.members: list[Any] = []
         self.held: Counter[int] = Counter()
+        self.digest: int | None = None
 
     def are_alone(self) -> bool:
         """Whether nothing else holds one of them, nor would see it go."""

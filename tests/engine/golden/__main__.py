@@ -40,9 +40,9 @@ def program_of(engine):
     return importlib.import_module(f"tests.engine.golden.{MODULES[engine]}")
 
 
-def go_on(path, program, start=basis.LEFT_OFF):
+def go_on(path, program, start=basis.LEFT_OFF, resident=None):
     """Run the program that is in the store to its end; gives what it has come to."""
-    with pstore.open(path, clock=VirtualClock(start)) as engine:
+    with pstore.open(path, clock=VirtualClock(start), resident=resident) as engine:
         getattr(program, "serve", lambda engine: None)(engine)
         engine.run()
         return described(program.found(engine, engine.root["outs"]))
