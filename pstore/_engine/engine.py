@@ -49,12 +49,13 @@ T = TypeVar("T")
 
 # Where the loop is in `Store.parts`.
 LOOP_PART = "loop"
+RESIDENT = 1000  # tasks that are in memory where nobody says how many
 _SAID = 100  # waiting tasks that an error names
 _open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 def open(  # the public name
-    uri: str | os.PathLike[str] | Any, *, clock: Clock | None = None, resident: int | None = None, **options: Any
+    uri: str | os.PathLike[str] | Any, *, clock: Clock | None = None, resident: int | None = RESIDENT, **options: Any
 ) -> Engine:
     """Start a new durable program, or continue the one that is in the store.
 
@@ -63,8 +64,8 @@ def open(  # the public name
     Args:
         uri: path of a file, ``memory:``, ``sqlite:``, ..., or an open ZODB storage.
         clock: where time comes from; the system's if None.
-        resident: so many tasks may be in memory, 1000 for instance; when there are more, some that wait, or are done,
-            are only in the store, until they are used or their time has come.  None: all are in memory.
+        resident: so many tasks may be in memory; when there are more, some that wait, or are done, are only in the store,
+            until they are used or their time has come.  None: all are in memory.
         **options: `durability`, `allow`, `renames`, `strict_globals`: see `pstore.Store`.
 
     Raises: see `pstore.Store`.
