@@ -64,8 +64,8 @@ def open(  # the public name
     Args:
         uri: path of a file, ``memory:``, ``sqlite:``, ..., or an open ZODB storage.
         clock: where time comes from; the system's if None.
-        resident: so many tasks may be in memory; when there are more, some that wait, or are done, are only in the store,
-            until they are used or their time has come.  None: all are in memory.
+        resident: so many tasks may be in memory; when there are more, some that wait, or are done, are only in the
+            store, until they are used or their time has come.  None: all are in memory.
         **options: `durability`, `allow`, `renames`, `strict_globals`: see `pstore.Store`.
 
     Raises: see `pstore.Store`.
