@@ -323,7 +323,7 @@ class Page:
         if len(doubtful) == len(self.clusters) and not self._look():
             doubtful.clear()
         changed = [cluster for cluster in doubtful if cluster.changed(exchanged)]
-        image.take(changed)
+        image.take(changed, exchanged or ())  # what was exchanged for atoms has not moved
         if image.noisy:
             self.image = self._take_image(image.noisy) or image
             image.noisy = frozenset()
