@@ -30,15 +30,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from pstore._frames import Parts, end_of_load, start_of_load
+from pstore._frames import Parts
 from pstore._frames.contexts import empty_context, fill_context
 from pstore._frames.functions import empty_cell, set_cell
 from pstore._frames.iterators import list_iterator, range_iterator
 from pstore._frames.making import frame
 from pstore._frames.names import by_name
 from pstore._store import constants
-from pstore._store.graph import translated
-from pstore.errors import FormatError, PstoreError
+from pstore._store.loadby import IN_STORE, load_by
+from pstore.errors import FormatError
 
 __all__ = ["Code", "frame_of_code", "read_state", "write_table"]
 
@@ -171,18 +171,7 @@ def read_state(
             return constants.by_number[number]
         return objects[pid // 2 - 1] if pid else head
 
-    start_of_load(parts)
-    failed = True
-    try:
-        state = load(body[start:], resolve)
-        failed = False
-        return state, places
-    except (PstoreError, MemoryError):
-        raise
-    except Exception as error:
-        raise translated(error) from error
-    finally:
-        end_of_load(failed)
+    return load_by(partial(load, resolve=resolve), body[start:], parts, IN_STORE), places
 
 
 def _checked_frame(make: Callable[..., Any], code: Code, state: tuple[Any, ...]) -> Any:

@@ -160,6 +160,7 @@ class Cluster:
         digest: hash of the body last written, in this process only; None: not known.
         edges: for each node, the ids of the nodes that it leads to; None: the garbage collector shows them.
         row: what its nodes were at the last survey, if they were one row of instances with atoms, see `rows`.
+        surveyed: what the nodes of a row referred to when it was surveyed, until that is settled.
         weight: about how many references its nodes hold; see `survey`.
     """
 
@@ -179,6 +180,7 @@ class Cluster:
         "row",
         "serial",
         "solo",
+        "surveyed",
         "watch",
         "weight",
     )
@@ -200,6 +202,7 @@ class Cluster:
         self.digest: int | None = None
         self.edges: list[list[int]] | None = None
         self.row: Row | None = None
+        self.surveyed: list[Any] | None = None
         self.weight = 0
 
     def changed(self, exchanged: dict[Cluster, list[Any]] | None = None) -> bool:
@@ -226,8 +229,9 @@ class Cluster:
         return addresses(nodes) == addresses(watch.watched) and row.only_atoms(nodes, self.held, held)
 
     def settle(self) -> None:
-        """Take what is now for what is stored."""
-        self.held, self.keys, self.others = self.watch.look()
+        """Take what is now for what is stored; of a row that was surveyed, what was then."""
+        seen, self.surveyed = self.surveyed, None
+        self.held, self.keys, self.others = self.watch.look() if seen is None else (seen, len(seen), [])
         self.lists = [len(self.held)]
         for items in self.watch.lists:
             self.held += items
@@ -323,7 +327,7 @@ class Page:
         if len(doubtful) == len(self.clusters) and not self._look():
             doubtful.clear()
         changed = [cluster for cluster in doubtful if cluster.changed(exchanged)]
-        image.take(changed)
+        image.take(changed, exchanged or ())  # what was exchanged for atoms has not moved
         if image.noisy:
             self.image = self._take_image(image.noisy) or image
             image.noisy = frozenset()

@@ -168,7 +168,7 @@ class Cutting(abc.ABC):
             self._replaced.append((cluster.watch, cluster.placed))
             cluster.watch, cluster.placed = layout.watch, layout.placed
             cluster.edges = None if layout.plain else layout.edges
-            cluster.row = layout.row
+            cluster.row, cluster.surveyed = layout.row, layout.held
         self.heap.open = self._open
         self.heap.note_runs(self._runs)
 

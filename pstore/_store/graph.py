@@ -20,22 +20,22 @@ Loading runs code that the bytes name: load only what you trust, or give an allo
 from __future__ import annotations
 
 import pickle
-import re
 import sys
-import types
 from collections.abc import Iterable, Mapping
+from functools import partial
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-from pstore._frames import end_of_load, reducer_of, register, start_of_load
+from pstore._frames import reducer_of, register
 from pstore._frames.making import frame
 from pstore._frames.names import find_module
 from pstore._frames.policy import Policy, policy_of
 from pstore._frames.stored import stored
 from pstore._store.checked import load
 from pstore._store.ephemeral import recipes
+from pstore._store.loadby import load_by
 from pstore._store.walk import Walk, refusal
-from pstore.errors import CodeNotFound, FormatError, PstoreError, RebuildError
+from pstore.errors import FormatError
 
 __all__ = ["HEADER", "dumps", "loads", "loads_under", "register"]
 
@@ -133,48 +133,7 @@ def loads_under(policy: Policy | None, data: bytes | bytearray | memoryview) -> 
     if data[:_BODY] != HEADER:
         raise _not_ours(bytes(data[:_BODY]))
     body = data[_BODY:] if len(data) <= _KEEP else memoryview(data)[_BODY:]  # copying a little is the faster
-    start_of_load()
-    failed = True
-    try:
-        loaded = pickle.loads(body) if policy is None else load(body, policy)
-        failed = False
-        return loaded
-    except PstoreError:
-        raise
-    except Exception as error:
-        raise translated(error) from error
-    finally:
-        end_of_load(failed)
-
-
-_DAMAGED = (pickle.UnpicklingError, EOFError, IndexError, KeyError, UnicodeDecodeError, OverflowError)
-
-
-def translated(error: Exception) -> RebuildError:
-    """What to raise for what came out of an unpickler."""
-    if isinstance(error, ModuleNotFoundError):
-        return CodeNotFound(f"module {error.name}", str(error))
-    if isinstance(error, AttributeError):
-        return _missing(error)
-    if isinstance(error, _DAMAGED):
-        return FormatError(f"damaged or cut short: {error or type(error).__name__}")
-    return RebuildError(f"{type(error).__name__}: {error}")
-
-
-_NAMED = re.compile(r"Can't (?:get|resolve path) (?:attribute )?'([^']+)' on <module '([^']+)'")
-
-
-def _missing(error: AttributeError) -> RebuildError:
-    """What to raise when a name was not found, by pickle or by the user's own code."""
-    found = _NAMED.match(str(error))
-    if found is not None:
-        return CodeNotFound(f"{found[2]}:{found[1]}", f"module {found[2]} has no {found[1]} any more")
-    if isinstance(error.obj, types.ModuleType):
-        name = error.obj.__name__
-        return CodeNotFound(f"{name}:{error.name}", f"module {name} has no {error.name} any more")
-    if str(error).startswith("Can't"):
-        return CodeNotFound("what the bytes name", str(error))
-    return RebuildError(f"AttributeError: {error}")
+    return load_by(pickle.loads, body) if policy is None else load_by(partial(load, policy=policy), body)
 
 
 unpickler = pickle.Unpickler

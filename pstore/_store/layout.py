@@ -40,6 +40,7 @@ class Layout:
         unordered: it has sets of objects.
         shuffled: it has frozensets, or what is stored as a set is pickled: in the order that this process gives them.
         alone: 1: the cluster is for one node alone; 2: that one is made when what it is made with is filled.
+        held: what the nodes refer to, if they are one row.
         edges, watch, placed, row: see `Cluster`.
     """
 
@@ -52,6 +53,7 @@ class Layout:
         "flat",
         "foreign",
         "groups",
+        "held",
         "late",
         "placed",
         "plain",
@@ -77,10 +79,11 @@ class Layout:
         self.placed: list[Any] = []
         self.edges: list[list[int]] = []
         self.row: Row | None = None
+        self.held: list[Any] | None = None
 
     def clear(self) -> None:
         """Hold nothing any more."""
-        self.groups, self.flat, self.late, self.deps, self.foreign = [], [], [], {}, {}
+        self.groups, self.flat, self.late, self.deps, self.foreign, self.held = [], [], [], {}, {}, None
         self.watch, self.placed, self.edges = _NO_WATCH, [], []  # those are its cluster's by now
 
     def apart(self, names: Iterable[Any]) -> list[Any]:

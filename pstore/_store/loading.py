@@ -19,14 +19,14 @@ from itertools import groupby
 from types import FunctionType, MethodType
 from typing import Any
 
-from pstore._frames import Parts, end_of_load, start_of_load
+from pstore._frames import Parts
 from pstore._store.body import Reading, digest_of
 from pstore._store.clusters import Cluster, Watch
-from pstore._store.graph import translated
 from pstore._store.heap import Heap
 from pstore._store.layout import Group
+from pstore._store.loadby import IN_STORE, load_by
 from pstore._store.survey import may_become_dict
-from pstore.errors import PstoreError, RebuildError
+from pstore.errors import RebuildError
 
 __all__ = ["Loader"]
 
@@ -101,19 +101,7 @@ class Loader:
         Raises:
             RebuildError: it cannot be brought back; names why.
         """
-        start_of_load(self._parts)
-        failed = True
-        try:
-            load = _Load(self, oid, persistent)
-            load.run()
-            failed = False
-            return load.enter()
-        except (PstoreError, MemoryError):
-            raise
-        except Exception as error:
-            raise translated(error) from error
-        finally:
-            end_of_load(failed)
+        return load_by(_Load.run, _Load(self, oid, persistent), self._parts, IN_STORE)
 
 
 class _Load:
@@ -126,7 +114,7 @@ class _Load:
         self._nodes: set[int] = set()
         self._seen: set[int] = set()
 
-    def run(self) -> None:
+    def run(self) -> tuple[list[Cluster], list[Cluster]]:
         self._read()
         for entry in self.entries.values():
             if entry.reading.groups is not None:
@@ -144,6 +132,7 @@ class _Load:
                     self._settle(entry)
                 for number, _ in entry.reading.late:
                     self._settle(entry.reading.nodes[number])
+        return self._enter()
 
     def _read(self) -> None:
         todo = [self._oid]
@@ -296,7 +285,7 @@ class _Load:
 
     # ------------------------------------------------------------ afterwards
 
-    def enter(self) -> tuple[list[Cluster], list[Cluster]]:
+    def _enter(self) -> tuple[list[Cluster], list[Cluster]]:
         """Enter what was loaded into the heap."""
         heap = self._heap
         new, unclear = [], []

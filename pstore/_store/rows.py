@@ -57,18 +57,15 @@ class Row:
     def only_atoms(self, nodes: list[Any], before: list[Any], now: list[Any]) -> bool:
         """Whether nothing but atoms has taken the place of atoms in what such instances, these nodes, refer to.
 
-        The last referent of an instance is its class.  So where all that has moved are atoms, each instance has as many
-        values as before, of the same class, and no ``__dict__``, which would be a referent, too.  That leaves names and
-        order, of those that have another value.
+        Before, those were atoms, and after those of each instance its class, which is none.  So where what is there now
+        in the place of another is an atom, no instance has less values than before.  Nor has one more, then, or a
+        ``__dict__``, which would be a referent, too.  That leaves names and order, of those that have another value.
         """
-        width = len(self.names)
-        if len(now) != len(before) or len(now) != (width + 1) * len(nodes):
+        if len(now) != len(before):
             return False
+        width = len(self.names)
         places = list(compress(range(len(now)), map(is_not, before, now)))
-        for place in places:
-            if type(now[place]) not in ATOMS or type(before[place]) not in ATOMS:
-                return False
-        if self._inline.count() != width or not places:
+        if not ATOMS.issuperset(type(now[place]) for place in places):
             return False
         if recipes and not recipes.keys().isdisjoint(map(id, nodes)):
             return False

@@ -91,7 +91,7 @@ class Survey(Cutting):
             return 0
         nodes, end = self._cluster.nodes, number
         for node in nodes[number:]:
-            if type(node) is not kind.cls:
+            if type(node) is not kind.cls or id(node) in recipes:
                 break
             end += 1
         objects = nodes[number:end]
@@ -106,7 +106,7 @@ class Survey(Cutting):
             return 0
         cluster, layout = self._cluster, self._layout
         if len(objects) == len(nodes) and not (cluster.dependent or cluster.solo):
-            layout.row = row
+            layout.row, layout.held = row, held
         layout.add(Group.SHAPED, (kind.cls, row.names))
         layout.groups[-1][2] += len(objects) - 1
         layout.flat += values
