@@ -45,6 +45,7 @@ __all__ = ["NoParking", "Parking", "Tasks", "some_ids"]
 
 _PARKED_AT_ONCE = 100_000  # tasks, by one commit
 _BROUGHT_AT_ONCE = 10_000  # by one look at the clock
+_MANY = 1000  # tasks that leave with one commit
 _SOME = 20  # ids that are enough for people
 _NUMBER = itemgetter(0)
 
@@ -362,10 +363,21 @@ class Parking(NoParking):
     def after_commit(self) -> None:
         """See `NoParking`."""
         leaving = self._end_of_commit()
+        many = len(leaving) >= _MANY
         while leaving:
             task, contents = leaving.pop()
             if not self._capsules.evict(task, contents):  # what ended with the commit has run code that reached it
                 self.came(task)
+        if many:
+            del task, contents
+            self._make_smaller()
+
+    def _make_smaller(self) -> None:
+        """Make tables anew that have had many more entries: to look through one takes as long as it once was."""
+        state = self._loop.state
+        state.tasks = dict(state.tasks)
+        self._loop.services.index.make_smaller()
+        self._capsules.make_smaller()
 
     def not_committed(self) -> None:
         """See `NoParking`."""

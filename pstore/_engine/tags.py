@@ -86,6 +86,11 @@ class Index:
         self.since[state][task.id] = moment
         self._mixed[state] = True
 
+    def make_smaller(self) -> None:
+        """Make tables anew that have had many more entries."""
+        for state, moments in self.since.items():
+            self.since[state] = dict(moments)
+
     def __len__(self) -> int:
         return sum(len(moments) for moments in self.since.values())
 

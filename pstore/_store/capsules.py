@@ -257,6 +257,10 @@ class Capsules:
             self._become_ghost(head, capsule)
         return True
 
+    def make_smaller(self) -> None:
+        """Make tables anew that have had many more entries."""
+        self._of, self.by_oid = dict(self._of), dict(self.by_oid)
+
     def no_longer_kept(self) -> list[Any]:
         """Keep nothing more for heads that are not loaded; gives what was."""
         kept, self._kept = self._kept, []
