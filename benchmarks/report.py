@@ -275,12 +275,43 @@ def engine_section(folder: Path = RESULTS) -> str:
     return "\n\n".join(parts)
 
 
+_SHORT_LINES = (
+    ("one_task", "steps_per_s", "one task: steps/s"),
+    ("many_tasks", "steps_per_s", "1,000 tasks: steps/s"),
+    ("one_task", "step_bytes", "a step: bytes on disk"),
+    ("resume", "after_10_resume_s", "from the opening to the first new step, after 10 steps: s"),
+    ("resume", "after_10000_resume_s", "the same after 10,000 steps"),
+    ("waiting", "start_s", "10,000 tasks that wait for a message (of peers 1,000): to start them, s"),
+    ("waiting", "recover_s", "to recover them, s"),
+    ("waiting", "recovered_resident_bytes_each", "in memory for each then: bytes"),
+    ("waiting", "recovered_cpu_percent", "while they wait: % of a core"),
+    ("sleepers", "of_1000000_start_s", "1,000,000 tasks that sleep: to open and go on, s"),
+    ("sleepers", "of_1000000_resident_mb", "the process then: MB"),
+    ("sleepers", "of_1000000_wake_p99_ms", "one of them wakes up: p99, ms late"),
+)
+
+
+def engine_short(version: str = "3.13", folder: Path = RESULTS) -> str:
+    """The Markdown of the README's table: medians, of the engine and its peers."""
+    entries = read(folder / f"engine-{version}.json")["benchmarks"]
+    sides = [side for side in ENGINE_SIDES if any(side in entries[name]["sides"] for name, _, _ in _SHORT_LINES)]
+    rows = [[f"median, Python {version}", *(ENGINE_SIDES[side] for side in sides)], ["---"] * (len(sides) + 1)]
+    for name, key, title in _SHORT_LINES:
+        found = [entries[name]["sides"].get(side, {}).get(key) for side in sides]
+        rows.append([title, *("-" if figures is None else _short(figures["median"]) for figures in found)])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
 def write_engine_section() -> None:
-    """Put the tables into the README of the benchmarks, between its marks."""
+    """Put the tables into the README of the benchmarks, and the short one into the project's, between their marks."""
     path = RESULTS.parent / "README.md"
     before, mark, rest = path.read_text().partition("<!-- engine -->\n")
     _, end, after = rest.partition("<!-- /engine -->\n")
     path.write_text(f"{before}{mark}{engine_section()}\n{end}{after}")
+    path = RESULTS.parents[1] / "README.md"
+    before, mark, rest = path.read_text().partition("<!-- engine short -->\n")
+    _, end, after = rest.partition("<!-- /engine short -->\n")
+    path.write_text(f"{before}{mark}{engine_short()}\n{end}{after}")
 
 
 def _engine_table(version: str, results: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.report import RESULTS, VERSIONS, loop_apart, loop_section, section, store_section
+from benchmarks.report import RESULTS, VERSIONS, engine_short, loop_apart, loop_section, section, store_section
 from tests.processes import ROOT, python
 from tests.readme.limits import LIMITS, table
 
@@ -38,6 +38,7 @@ def test_the_numbers_of_the_store_are_those_of_the_committed_results():
     if not any((RESULTS / f"store-{version}.json").exists() for version in VERSIONS):
         pytest.skip("there are none yet")
     assert store_section() in README, "run: python -m benchmarks.report store"
+    assert engine_short() in README, "run: python -m benchmarks.report engine write"
 
 
 def test_the_numbers_of_the_loop_are_those_of_the_committed_results():
