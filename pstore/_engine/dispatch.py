@@ -68,13 +68,13 @@ class Dispatcher:
             if line is not None:
                 line.note_dropped()
         fresh, self._loop.fresh_steps[:] = self._loop.fresh_steps[:], []
+        self._lines[None].ahead, self._came_back = min(self._came_back, MOST_AHEAD), 0
         for step in fresh:
             line = self._line_of(step)
             if line is None:
                 self._choose(step, None)
             else:
                 line.push(step)
-        self._lines[None].ahead, self._came_back = min(self._came_back, MOST_AHEAD), 0
         self._choose_from(list(self._lines.values()))
         for attempt in self._running.values():
             attempt.save()
@@ -148,7 +148,7 @@ class Dispatcher:
             self._came_back += attempt.line is self._lines[None]
             self._forget(attempt)
             attempt.save()
-            self._loop.outbox.answer(attempt.step, *storable_outcome(attempt.step.title, news.value, news.error))
+            self._loop.outbox.answer(attempt.step, *storable_outcome(attempt.step, news.value, news.error))
             return True
         if isinstance(news, Moved):
             if attempt.line is not self._lines[None]:

@@ -176,6 +176,8 @@ def _itself(value: Any) -> Any:
 
 def is_coroutine_function(fn: Any) -> bool:
     """Whether calling it gives a coroutine: a coroutine function in whatever wrapping."""
+    if type(fn) is types.FunctionType and not fn.__dict__:  # as below, in less time; a mark would be in there
+        return bool(fn.__code__.co_flags & inspect.CO_COROUTINE)
     while True:
         if isinstance(fn, functools.partial):
             fn = fn.func
@@ -185,8 +187,6 @@ def is_coroutine_function(fn: Any) -> bool:
             fn = fn.fn
         else:
             break
-    if type(fn) is types.FunctionType and not fn.__dict__:  # as below, in less time; a mark would be in there
-        return bool(fn.__code__.co_flags & inspect.CO_COROUTINE)
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(type(fn), "__call__", None))  # noqa: B004
 
 

@@ -25,28 +25,46 @@ __all__ = ["Line"]
 class _Turns:
     """Steps of one priority and key: those that have the same names on their path, level by level, take turns."""
 
+    __slots__ = ("_names", "_steps")
+
     def __init__(self) -> None:
-        self._names: OrderedDict[str, _Turns] = OrderedDict()
-        self._steps: deque[Step] = deque()
+        # A step that is alone under its name stands there itself, with the rest of its path: as most do.
+        self._names: OrderedDict[str, _Turns | tuple[tuple[str, ...], Step]] = OrderedDict()
+        self._steps: deque[Step] | None = None
 
     def __bool__(self) -> bool:
         return bool(self._steps or self._names)
 
     def __iter__(self) -> Iterator[Step]:
-        yield from self._steps
+        yield from self._steps or ()
         for turns in self._names.values():
-            yield from turns
+            if isinstance(turns, tuple):
+                yield turns[1]
+            else:
+                yield from turns
 
     def push(self, path: tuple[str, ...], step: Step) -> None:
-        if path:
-            self._names.setdefault(path[0], _Turns()).push(path[1:], step)
-        else:
+        if not path:
+            if self._steps is None:
+                self._steps = deque()
             self._steps.append(step)
+            return
+        known = self._names.get(path[0])
+        if known is None:
+            self._names[path[0]] = path[1:], step
+            return
+        if isinstance(known, tuple):
+            first, known = known, _Turns()
+            known.push(*first)
+            self._names[path[0]] = known
+        known.push(path[1:], step)
 
     def pop(self) -> Step:
         if self._steps:
             return self._steps.popleft()
         name, turns = self._names.popitem(last=False)
+        if isinstance(turns, tuple):
+            return turns[1]
         step = turns.pop()
         if turns:
             self._names[name] = turns

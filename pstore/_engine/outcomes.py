@@ -11,6 +11,7 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
+from pstore._engine.outbox import Step
 from pstore._store import graph
 from pstore.errors import CaptureError, StepResultRefused
 
@@ -35,15 +36,15 @@ class _PlainPickler(pickle.Pickler):
         raise _NotPlain
 
 
-def storable_outcome(title: str, value: Any, error: BaseException | None) -> tuple[Any, BaseException | None]:
-    """Give what a step gave; or None, and the error that says why it cannot be stored.  `title`: of the step."""
+def storable_outcome(step: Step, value: Any, error: BaseException | None) -> tuple[Any, BaseException | None]:
+    """Give what a step gave; or None, and the error that says why it cannot be stored."""
     if error is None and (type(value) in _ATOMS or _is_plain(value)):
         return value, None
     try:
         graph.dumps((value, error))
     except CaptureError as refused:
         given = "" if error is None else f"it raised {error!r}; "
-        return None, StepResultRefused(title, f"{given}{refused}")
+        return None, StepResultRefused(step.title, f"{given}{refused}")
     return value, error
 
 

@@ -29,11 +29,11 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
-from pstore._engine import debug
-from pstore._engine.future import _WITHOUT_DEBUG, Future, _kept_callbacks, _live_callbacks
+from pstore._engine.future import Future
 from pstore._engine.origin import origin
+from pstore._engine.taskstate import kept_state, path_in, restore_state
 from pstore._engine.timers import Handle
-from pstore._engine.waits import kept_wait, restored_wait, wait_of
+from pstore._engine.waits import wait_of
 from pstore._store import constants
 from pstore._store.capsules import moving
 
@@ -463,81 +463,14 @@ class Task(Future[T]):
         return wait_of(self) if self.steps else ()
 
     def __capsule_state__(self, parts: tuple[Any, ...] = ()) -> tuple[Any, ...]:
-        """The state: coroutine, waiter, callbacks, context, id, number, flags, since, and what is rarely there."""
-        loop, done = self._loop, self.done()
-        # The coroutine first, so that the path to what cannot be stored leads through it, not through callbacks.
-        rare: dict[str, Any] = {}
-        if self._name != self.id:
-            rare["_name"] = self._name
-        for name, usual in _RARE:
-            value = getattr(self, name)
-            if value is not usual:
-                rare[name] = value
-        if done:
-            rare |= self._whole_state()
-            del rare["_callbacks"], rare["_loop"]
-            rare["title"] = self.title
-        elif self._source_traceback is not None:
-            rare["_source_traceback"] = debug.kept(self._source_traceback)
-        context: Any = self._context
-        if self._owns_context and len(context) < 2:  # what nobody else knows, and has nothing of the program's in it
-            context = context.get(origin) if len(context) else None
-            context = self._context if len(self._context) and context is None else context
-        flags = self.spawned * _SPAWNED + self.keep * _KEEP + self._must_cancel * _MUST_CANCEL
-        flags += self._asyncio_future_blocking * _BLOCKING + self._owns_context * _OWNS_CONTEXT
-        coro = None if done else self._coro
-        callbacks = tuple(_kept_callbacks(self._callbacks))
-        numbers = (self.number, self.asked, flags, self.since)
-        steps = tuple(kept_wait(step, parts) if parts else step for step in self.steps.values())
-        own = (tuple(self.timers.values()), steps)
-        return coro, self._fut_waiter, callbacks, context, loop, self.id, *numbers, *own, rare or None
+        """The state: see `taskstate`."""
+        return kept_state(self, parts)
 
     def __capsule_path__(self, path: str) -> str:
-        place, _, rest = path.removeprefix("root[").partition("]")
-        if place == "0":
-            return f"task {self.id!r}{rest}"
-        if place == str(len(_PARTS)):  # what is rarely there, by name
-            name, _, rest = rest.removeprefix("['").partition("']")
-            return f"tasks[{self.id!r}].{name}{rest}"
-        return f"tasks[{self.id!r}].{_PARTS[int(place)]}{rest}"
+        return path_in(self, path)
 
-    def __set_capsule_state__(self, state: tuple[Any, ...]) -> None:
-        coro, waiter, callbacks, context, loop, task_id, number, asked, flags, since, timers, steps, rare = state
-        Future.__init__(self, loop=_WITHOUT_DEBUG)
-        self._loop, self._coro, self._fut_waiter = loop, coro, waiter
-        self._callbacks = _live_callbacks(callbacks)
-        if context is None or type(context) is str:
-            self._context = contextvars.Context()
-            if context is not None:
-                self._context.run(origin.set, context)
-        else:
-            self._context = context
-        self._name = self.id = task_id
-        self.number, self.asked, self.since = number, asked, since
-        self.spawned, self.keep = bool(flags & _SPAWNED), bool(flags & _KEEP)
-        self._must_cancel, self._asyncio_future_blocking = bool(flags & _MUST_CANCEL), bool(flags & _BLOCKING)
-        self._owns_context = bool(flags & _OWNS_CONTEXT)
-        for name, usual in _RARE:
-            setattr(self, name, usual)
-        given = dict(rare or ())
-        self.timers = {handle.order: handle for handle in timers}
-        steps = [restored_wait(self, step, waiter) if type(step) is tuple else step for step in steps]
-        if "_state" in given:
-            super().__setstate__({"_callbacks": callbacks, "_loop": loop, **given})
-            given = {name: value for name, value in given.items() if name in _OF_TASK}
-        else:
-            self._source_traceback = debug.restored(given.pop("_source_traceback", None))
-            self.title = getattr(coro, "__qualname__", type(coro).__name__)
-        for name, value in given.items():
-            setattr(self, name, value)
-        for timer in timers:
-            timer.came_back(self)
-        for step in steps:
-            step.came_back(self)
-        self.steps = {step.key: step for step in steps}
-        if not self.done():
-            _register_task(self)  # type: ignore[arg-type]
-        loop.parking.came(self)
+    def __set_capsule_state__(self, state: tuple[Any, ...], owner: Any, made: dict[int, Any]) -> None:
+        restore_state(self, state, owner, made)
 
     def __getstate__(self) -> dict[str, Any]:
         # For who stores a task by itself, and for stores that were written when tasks had no records of their own.
@@ -568,23 +501,10 @@ class Task(Future[T]):
         return info
 
 
-_PARTS = (
-    *("_coro", "_fut_waiter", "_callbacks", "_context", "_loop"),
-    *("id", "number", "asked", "flags", "since", "timers", "steps"),
-)
 _SLOTS = [name for cls in (Task, Future) for name in cls.__slots__ if name != "__weakref__"]
 _NAMES = frozenset(_SLOTS)
 _NOBODYS = contextvars.Context()
 _activate_of = Task.__dict__["_activate"].__get__
-_SPAWNED, _KEEP, _MUST_CANCEL, _BLOCKING, _OWNS_CONTEXT = 1, 2, 4, 8, 16
-_RARE: tuple[tuple[str, Any], ...] = (
-    ("_num_cancels_requested", 0),
-    ("turn", None),
-    ("inbox", None),
-    ("_cancel_message", None),
-    ("_cancelled_exc", None),
-)
-_OF_TASK = frozenset(("_name", "title", *(name for name, _ in _RARE)))
 constants.register(32, Task)
 
 

@@ -117,6 +117,7 @@ def read_state(
     find: Callable[[bytes, int | type], Any],
     unpickler: Callable[..., Any],
     parts: Parts,
+    made: dict[int, Any],
 ) -> tuple[Any, list[tuple[Any, int]]]:
     """The state of a head, and the (cluster, number) of the nodes that it leads to.
 
@@ -129,6 +130,7 @@ def read_state(
         find: (object id, entry) -> the cluster where the entry is a number, else the object.
         unpickler: makes an unpickler of a file and buffers.
         parts: see `start_of_load`.
+        made: gets what is made anew, by the numbers that `constants.fresh` has.
 
     Raises:
         RebuildError: it cannot be brought back; names why.
@@ -167,7 +169,9 @@ def read_state(
             if number in special:
                 return special[number]
             if number in constants.fresh:
-                return special.setdefault(number, constants.fresh[number]())
+                if number not in made:
+                    made[number] = constants.fresh[number]()
+                return made[number]
             return constants.by_number[number]
         return objects[pid // 2 - 1] if pid else head
 

@@ -132,12 +132,14 @@ class CapsulePickler(pickle.Pickler):
     def _fresh_parts(self, head: Any) -> tuple[Any, ...]:
         """The parts that the head would not have stored, which nobody else leads to; from here on they are known."""
         parts: tuple[Any, ...] = head.__capsule_parts__()
-        for part in parts:
-            if id(part) in self._home or id(part) in self._claims:
-                return ()
-        for part in parts:
-            self._met[id(part)] = part
-            self._known[id(part)] = constants.reference_to(constants.fresh_numbers[type(part)])
+        if parts:
+            home, claims, met, known = self._home, self._claims, self._met, self._known
+            for part in parts:
+                if id(part) in home or id(part) in claims:
+                    return ()
+            for part in parts:
+                met[id(part)] = part
+                known[id(part)] = constants.fresh_references[type(part)]
         return parts
 
     def _claimed(self) -> list[int]:
@@ -170,6 +172,11 @@ class CapsulePickler(pickle.Pickler):
         where = self._home.get(key)
         if where is not None:
             return self._refer_to_node(obj, where)
+        if cls is tuple and obj and not recipes:  # as below, in less time: most that is asked about is one
+            if key in self._claims:
+                return self._leave(obj)
+            self._met[key] = obj
+            return None
         kind = self._kinds[cls]
         code = kind.code
         if code == LEAF:

@@ -66,8 +66,14 @@ class Head(Protocol):
     def __capsule_state__(self, parts: tuple[Any, ...] = ()) -> tuple[Any, ...]:
         """The state: a tuple; without what is in `parts`, which `__capsule_parts__` gave."""
 
-    def __set_capsule_state__(self, state: Any) -> None:
-        """Take the state."""
+    def __set_capsule_state__(self, state: Any, owner: Any, made: dict[int, Any]) -> None:
+        """Take the state.
+
+        Args:
+            state: as `__capsule_state__` gave it.
+            owner: the part that heads belong to.
+            made: what of `__capsule_parts__` the state leads to, new and empty, by the numbers of `constants.fresh`.
+        """
 
     def __capsule_path__(self, path: str) -> str:
         """A path from the state, ``root[0]...``, as one that users know."""

@@ -18,7 +18,7 @@ __all__ = [
     "OWNER",
     "by_number",
     "fresh",
-    "fresh_numbers",
+    "fresh_references",
     "known",
     "reference_to",
     "register",
@@ -36,8 +36,8 @@ known: dict[int, int] = {}
 """Id of an object -> what stands for it in a record: see `capsulebody`."""
 fresh: dict[int, Callable[[], Any]] = {}
 """Number -> what makes an empty object of a class; it stands for one that a record names and does not have."""
-fresh_numbers: dict[type, int] = {}
-"""Class -> that number."""
+fresh_references: dict[type, int] = {}
+"""Class -> what stands for such an object in a record."""
 
 
 def register(number: int, obj: Any) -> Any:
@@ -52,7 +52,7 @@ def register_fresh(number: int, cls: type) -> None:
     """Give the object of a class that records do not have a number."""
     if number in by_number or number in fresh:
         raise ValueError(f"number {number} is taken")
-    fresh[number], fresh_numbers[cls] = partial(cls.__new__, cls), number
+    fresh[number], fresh_references[cls] = partial(cls.__new__, cls), reference_to(number)
 
 
 def reference_to(number: int) -> int:

@@ -31,7 +31,7 @@ from pstore._store.fileformat import LENGTH, STATUS_AT, TRANSACTION, write_all
 
 __all__ = ["GROWN", "Checkpoint", "read_checkpoint", "remove_checkpoint", "write_checkpoint"]
 
-GROWN = 64 << 10
+GROWN = 16 << 10
 
 _MAGIC = b"pstorecp"
 _HEAD = struct.Struct(">8sQQQ8sI")

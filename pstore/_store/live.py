@@ -273,22 +273,24 @@ class Live:
             raise StoreError(self.name, "the task was not loaded when the store was closed, or went back")
         try:
             body, references, serial = self._read(capsule.oid, CAPSULE_FORMATS)
+            owner, made = self._owner_of_heads(), dict[int, Any]()
             state, places = read_state(
                 body,
                 references,
                 head,
-                self._owner_of_heads(),
+                owner,
                 self._code_of,
                 self._object_at,
                 self._unpickler(),
                 self._parts,
+                made,
             )
         except PstoreError:
             raise
         except Exception as error:
             raise unreadable(self.name, error) from error
         capsule.serial, capsule.digest, capsule.places = serial, digest_of(body, references), places
-        head.__set_capsule_state__(state)
+        head.__set_capsule_state__(state, owner, made)
         self.capsules.touch(head)
 
     def _object_at(self, oid: bytes, entry: int | type) -> Any:

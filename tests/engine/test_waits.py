@@ -19,11 +19,11 @@ def kept(monkeypatch):
     """How many waits were stored without their objects."""
     found, keep = [], waits.kept_wait
 
-    def noted(step, parts):
-        found.append(step.key)
-        return keep(step, parts)
+    def noted(task, parts):
+        found.append(task.id)
+        return keep(task, parts)
 
-    monkeypatch.setattr("pstore._engine.task.kept_wait", noted)
+    monkeypatch.setattr("pstore._engine.taskstate.kept_wait", noted)
     return found
 
 
@@ -146,6 +146,45 @@ def test_objects_of_other_waits_are(tmp_path, kept, program):
 
 def opened(path):
     return pstore.open(path, clock=VirtualClock())
+
+
+class Finds:
+    """A local that leads to a part of the wait, as what a debugger or a library keeps may."""
+
+    def __init__(self):
+        self.found = None
+
+
+async def keeps_its_wait(part):
+    finds, box = Finds(), {}
+    call = pstore.step(add, 1)
+
+    def look():
+        box["part"] = {"future": call._future, "iterator": call._wait, "call": call}[part]
+
+    asyncio.get_running_loop().call_soon(look)
+    finds.found = box
+    result = await call
+    return result, box["part"] is {"future": call._future, "iterator": call._wait, "call": call}[part]
+
+
+async def keeps_its_future():
+    return await keeps_its_wait("future")
+
+
+async def keeps_its_iterator():
+    return await keeps_its_wait("iterator")
+
+
+async def keeps_its_call():
+    return await keeps_its_wait("call")
+
+
+@pytest.mark.parametrize("program", [keeps_its_future, keeps_its_iterator, keeps_its_call], ids=lambda p: p.__name__)
+def test_a_local_may_lead_to_any_part(tmp_path, program):
+    found = [result for result, _ in outcomes(tmp_path / "stores", program)]
+    assert len(found) > 2
+    assert found == [(1, True)] * len(found)
 
 
 async def waits_once():

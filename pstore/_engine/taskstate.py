@@ -1,0 +1,170 @@
+"""How a task is stored, in the record that it has (`pstore._store.capsules`).
+
+Owns: the state of a task (invariant I9), a tuple::
+
+    coroutine   None: it is done
+    waiter      what it waits for: a future, None; or a tuple, see `waits`
+    id, number  of the task
+    asked       how many steps it has asked for * 256 + flags
+    since       see `Task`
+    more        None, or a tuple: callbacks, context, timers, steps, and a dict of what is rarely not as it usually is
+
+A context that the task alone has, with nothing but an origin, is stored as that (None: it is empty); a flag says that
+it is the id of the task.  In format 3 the state was a tuple of 13, with the loop in it.
+
+Rule: most tasks at most commits are small, and every object in the state is asked about when it is written: so what is
+as usual takes no object of its own.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from asyncio.tasks import _register_task
+from typing import TYPE_CHECKING, Any
+
+from pstore._engine import debug
+from pstore._engine.future import _WITHOUT_DEBUG, PENDING, Future, _kept_callbacks, _live_callbacks
+from pstore._engine.origin import origin
+from pstore._engine.waits import kept_wait, restored_wait
+
+if TYPE_CHECKING:
+    from pstore._engine.task import Task
+
+__all__ = ["RARE", "kept_state", "path_in", "restore_state"]
+
+_SPAWNED, _KEEP, _MUST_CANCEL, _BLOCKING, _OWNS_CONTEXT, _OWN_ORIGIN = 1, 2, 4, 8, 16, 32
+_FLAGS = 8  # bits
+RARE: tuple[tuple[str, Any], ...] = (
+    ("_num_cancels_requested", 0),
+    ("turn", None),
+    ("inbox", None),
+    ("_cancel_message", None),
+    ("_cancelled_exc", None),
+)
+_OF_TASK = frozenset(("_name", "title", *(name for name, _ in RARE)))
+_PARTS = ("_coro", "_fut_waiter", "id", "number", "asked", "since")
+_MORE = ("_callbacks", "_context", "timers", "steps")
+
+
+def kept_state(task: Task[Any], parts: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The state of a task, without its `parts`, as of `wait_of`."""
+    flags = task.spawned * _SPAWNED + task.keep * _KEEP + task._must_cancel * _MUST_CANCEL
+    flags += task._asyncio_future_blocking * _BLOCKING + task._owns_context * _OWNS_CONTEXT
+    context: Any = task._context
+    if task._owns_context and len(context) < 2:  # what nobody else knows, and has nothing of the program's in it
+        own = context.get(origin)
+        if own == task.id:
+            flags, context = flags | _OWN_ORIGIN, None
+        elif own is not None or not len(context):
+            context = own
+    rare = _rare_of(task) if _is_rare(task) else None
+    steps = () if parts else tuple(task.steps.values())
+    more: tuple[Any, ...] | None = None
+    if task._callbacks or context is not None or task.timers or steps or rare:
+        more = (tuple(_kept_callbacks(task._callbacks)), context, tuple(task.timers.values()), steps, rare)
+    waiter = kept_wait(task, parts) if parts else task._fut_waiter
+    # The coroutine first, so that the path to what cannot be stored leads through it, not through callbacks.
+    coro = task._coro if task._state == PENDING else None
+    return coro, waiter, task.id, task.number, task.asked << _FLAGS | flags, task.since, more
+
+
+def _is_rare(task: Task[Any]) -> bool:
+    if task._state != PENDING or task._name != task.id or task._source_traceback is not None:
+        return True
+    if task.turn is not None or task.inbox is not None or task._num_cancels_requested:
+        return True
+    return task._cancel_message is not None or task._cancelled_exc is not None
+
+
+def _rare_of(task: Task[Any]) -> dict[str, Any]:
+    rare: dict[str, Any] = {}
+    if task._name != task.id:
+        rare["_name"] = task._name
+    for name, usual in RARE:
+        value = getattr(task, name)
+        if value is not usual:
+            rare[name] = value
+    if task.done():
+        rare |= task._whole_state()
+        del rare["_callbacks"], rare["_loop"]
+        rare["title"] = task.title
+    elif task._source_traceback is not None:
+        rare["_source_traceback"] = debug.kept(task._source_traceback)
+    return rare
+
+
+def path_in(task: Task[Any], path: str) -> str:
+    """A path from the state, ``root[0]...``, as one that users know."""
+    place, rest = _first_of(path.removeprefix("root"))
+    if place == 0:
+        return f"task {task.id!r}{rest}"
+    if place < len(_PARTS):
+        return f"tasks[{task.id!r}].{_PARTS[place]}{rest}"
+    place, rest = _first_of(rest)
+    if place < len(_MORE):
+        return f"tasks[{task.id!r}].{_MORE[place]}{rest}"
+    name, _, rest = rest.removeprefix("['").partition("']")
+    return f"tasks[{task.id!r}].{name}{rest}"
+
+
+def _first_of(path: str) -> tuple[int, str]:
+    place, _, rest = path.removeprefix("[").partition("]")
+    return int(place), rest
+
+
+def restore_state(task: Task[Any], state: tuple[Any, ...], loop: Any, made: dict[int, Any]) -> None:
+    """Fill a task that was stored.
+
+    Args:
+        task: it has nothing yet.
+        state: of it.
+        loop: that it belongs to.
+        made: objects that the state leads to, new and empty, by the numbers of `constants.fresh`.
+    """
+    if len(state) > 7:
+        coro, waiter, callbacks, context, _, task_id, number, asked, flags, since, timers, steps, rare = state
+    else:
+        coro, waiter, task_id, number, asked, since, more = state
+        callbacks, context, timers, steps, rare = more or ((), None, (), (), None)
+        asked, flags = asked >> _FLAGS, asked & (1 << _FLAGS) - 1
+    Future.__init__(task, loop=_WITHOUT_DEBUG)
+    task._loop, task._coro = loop, coro
+    task._callbacks = _live_callbacks(callbacks)
+    task._context = _context_of(context, task_id if flags & _OWN_ORIGIN else None)
+    task._name = task.id = task_id
+    task.number, task.asked, task.since = number, asked, since
+    task.spawned, task.keep = bool(flags & _SPAWNED), bool(flags & _KEEP)
+    task._must_cancel, task._asyncio_future_blocking = bool(flags & _MUST_CANCEL), bool(flags & _BLOCKING)
+    task._owns_context = bool(flags & _OWNS_CONTEXT)
+    for name, usual in RARE:
+        setattr(task, name, usual)
+    task.timers = {handle.order: handle for handle in timers}
+    if type(waiter) is tuple:
+        steps = (restored_wait(task, waiter, made),)
+        waiter = steps[0].future
+    task._fut_waiter = waiter
+    given = dict(rare or ())
+    if "_state" in given:
+        Future.__setstate__(task, {"_callbacks": callbacks, "_loop": loop, **given})
+        given = {name: value for name, value in given.items() if name in _OF_TASK}
+    else:
+        task._source_traceback = debug.restored(given.pop("_source_traceback", None))
+        task.title = getattr(coro, "__qualname__", type(coro).__name__)
+    for name, value in given.items():
+        setattr(task, name, value)
+    for owned in (*timers, *steps):
+        owned.came_back(task)
+    task.steps = {step.key: step for step in steps}
+    if not task.done():
+        _register_task(task)  # type: ignore[arg-type]
+    loop.parking.came(task)
+
+
+def _context_of(kept: Any, own: str | None) -> contextvars.Context:
+    if isinstance(kept, contextvars.Context):
+        return kept
+    context = contextvars.Context()
+    found = own if kept is None else kept
+    if found is not None:
+        context.run(origin.set, found)
+    return context
