@@ -94,7 +94,7 @@ def shape_of(seed, number):
         "reopens": chance.random() < 0.3,
         "packs": chance.random() < 0.2,
         "resident": chance.choice([None, None, 1, 5]),
-        "checkpoints": chance.choice([64 << 10, 64 << 10, 2000, -(1 << 30)]),
+        "checkpoints": chance.choice([16 << 10, 16 << 10, 2000, -(1 << 30)]),
     }
 
 
