@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copyreg
 import pickle
+from collections.abc import Container
 from sys import getrefcount
 from types import CoroutineType, FunctionType, GeneratorType
 from typing import Any, Protocol
@@ -49,6 +50,9 @@ class _Table(Protocol):
     def owner(self) -> Any:
         """The part that all heads belong to."""
 
+    def looked_at(self, head: Any) -> Container[int]:
+        """Ids of the objects that a look at a head holds."""
+
 
 class Written:
     """What is to be stored of a capsule."""
@@ -88,6 +92,7 @@ class CapsulePickler(pickle.Pickler):
         self._numbers: dict[int, int] = {}
         self.by_name: dict[int, Any] = {}
         self._kept: list[Any] = []
+        self._looked_at: Container[int] = ()
         self.frames: list[Any] = []
 
     def begin(self) -> None:
@@ -104,6 +109,7 @@ class CapsulePickler(pickle.Pickler):
         chunks = self._sink.chunks
         chunks.clear()
         self._home = self._heap.home
+        self._looked_at = self._capsules.looked_at(head)
         self._known = constants.known.copy()
         self._known[id(head)] = 0
         self._known[id(self._capsules.owner())] = constants.reference_to(constants.OWNER)
@@ -196,7 +202,7 @@ class CapsulePickler(pickle.Pickler):
         cls = type(obj)
         named = self.by_name.get(id(obj))
         if named is not None:
-            return named
+            return _anew(named)
         if recipes and id(obj) in recipes:
             return self._discard(obj)
         reducer = reducer_of[cls]
@@ -209,14 +215,15 @@ class CapsulePickler(pickle.Pickler):
         if type(value) is str or value[0] is by_name:
             self.by_name[id(obj)] = value
             self._kept.append(obj)
-            return value
+            return _anew(value)
         kind = self._kinds[cls]
         if kind.code == LEAF:
             return value
         if kind.code == INSTANCE:
             own = value[2]
-            if type(own) is dict and getrefcount(own) > _OWN_DICT and own is getattr(obj, "__dict__", None):
-                return self._discard(obj)
+            if type(own) is dict and getrefcount(own) > _OWN_DICT + (id(own) in self._looked_at):
+                if own is getattr(obj, "__dict__", None):
+                    return self._discard(obj)
             return value
         if id(obj) in self._claims or issubclass(cls, type):
             return self._discard(obj)
@@ -274,6 +281,11 @@ class CapsulePickler(pickle.Pickler):
         self._entries.append(entry)
         self._references.append(oid)
         return known
+
+
+def _anew(value: Any) -> Any:
+    """A reduce value of something that is found by name, which no other capsule has a part of."""
+    return value if type(value) is str else (value[0], (*value[1],))
 
 
 def _without_frame(data: bytes) -> bytes:

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -151,6 +151,7 @@ class Capsules:
         self._pending: dict[Any, None] = {}
         self._seen = self.ghosts = 0
         self._kept: list[Any] = []
+        self._looks: weakref.WeakValueDictionary[int, Contents] = weakref.WeakValueDictionary()
         self._kinds = heap.kinds
         self._pickler = CapsulePickler(self, heap)
         # made once: all heads have them
@@ -232,7 +233,13 @@ class Capsules:
         found = contents_alone(head, frozenset(capsule.claimed), self._heap.home)
         if found is not None:
             found.digest = capsule.digest
+            self._looks[id(head)] = found
         return found
+
+    def looked_at(self, head: Any) -> Container[int]:
+        """Ids of the objects that somebody holds who has asked for `contents_alone`."""
+        found = self._looks.get(id(head)) if self._looks else None
+        return () if found is None else found.held
 
     def places_of(self, head: Any) -> list[Any] | None:
         """The nodes that a head leads to, which is loaded; None if it leads to other records as well."""

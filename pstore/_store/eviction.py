@@ -49,7 +49,7 @@ class Contents:
         digest: of the record of the head, as it was stored; None: of no record.
     """
 
-    __slots__ = ("digest", "held", "members")
+    __slots__ = ("__weakref__", "digest", "held", "members")
 
     def __init__(self) -> None:
         self.members: list[Any] = []

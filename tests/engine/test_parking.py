@@ -16,6 +16,7 @@ from pstore.errors import StoreNotWritten, UnknownTask
 from pstore.testing import VirtualClock
 from pstore.tools import inspect as tool
 from tests.engine.crash import after_commits
+from tests.processes import python
 
 RAN = pstore.volatile([])
 
@@ -456,3 +457,66 @@ def test_tasks_that_wait_for_messages_are_parked_and_receive_them(tmp_path):
         assert [receipt.result(0) for receipt in receipts] == [number % 3 != 0 for number in range(40)] + [True] * 40
         done = sorted(engine.root["done"])
     assert done == [(number, number if number % 3 == 0 else -number, number) for number in range(40)]
+
+
+class Held:
+    pass
+
+
+async def holds_an_instance(number):
+    held = Held()
+    held.number = number
+    vars(held)
+    message = await pstore.receive()
+    held.message = message
+    return held.number, held.message
+
+
+SCRIPT = """
+import sys
+import pstore
+from pstore.testing import VirtualClock
+
+
+class Order:
+    pass
+
+
+async def holds(number):
+    order = Order()
+    order.number = number
+    order.message = await pstore.receive()
+    return order.number, order.message
+
+
+with pstore.open(sys.argv[1], clock=VirtualClock(), resident=2) as engine:
+    for number in range(20):
+        engine.spawn_once(f"t{number}", holds, number)
+    engine.run()
+    print(engine._loop.state.parked)
+    if len(sys.argv) > 2:
+        for number in range(20):
+            engine.send(f"t{number}", -number)
+        engine.run()
+        print(all(engine.tasks[f"t{number}"].result() == (number, -number) for number in range(20)))
+"""
+
+
+def test_tasks_that_hold_instances_are_parked(tmp_path):
+    with pstore.open(tmp_path / "s.fs", clock=VirtualClock(), resident=2) as engine:
+        tasks = [engine.spawn(holds_an_instance, number).id for number in range(20)]
+        engine.run()
+        assert engine._loop.state.parked >= 18
+        for number, task_id in enumerate(tasks):
+            engine.send(task_id, -number)
+        found = [engine.tasks[task_id] for task_id in tasks]
+        engine.run()
+        assert [task.result() for task in found] == [(number, -number) for number in range(20)]
+
+
+def test_tasks_of_a_script_that_hold_instances_of_its_classes_are_parked(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    first = python("script.py", "s.fs", cwd=tmp_path)
+    assert int(first.stdout) >= 18
+    second = python("script.py", "s.fs", "go", cwd=tmp_path)
+    assert second.stdout.split()[1] == "True"

@@ -39,6 +39,7 @@ class Cut:
 
     def put(self, content, mark):
         self.path.write_bytes(content)
+        self.path.with_name(self.path.name + ".checkpoint").unlink(missing_ok=True)  # written later than the mark
         if mark is None:
             self.mark.unlink(missing_ok=True)
         else:
