@@ -10,7 +10,6 @@ import linecache
 import os
 import reprlib
 import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,7 @@ from pstore._engine.task import Task
 from pstore._store.store import Store
 from pstore.errors import EngineError, UnknownTask
 
-__all__ = ["FrameInfo", "TaskInfo", "load", "look", "stack", "tasks", "waits_for"]
+__all__ = ["FrameInfo", "TaskInfo", "load", "look", "stack", "task", "tasks", "waits_for"]
 
 _LONGEST = 200
 _CLIP = reprlib.Repr()
@@ -90,7 +89,18 @@ def load(store: Store) -> None:
 
 def tasks(source: Store | Engine) -> list[TaskInfo]:
     """List the tasks of a program, in the order in which they were started."""
-    return [_describe(task) for task in sorted(_loop(source).tasks.values(), key=lambda task: task.number)]
+    loop = _loop(source)
+    steps = _Steps(loop)
+    return [_describe(task, steps) for task in sorted(loop.tasks.values(), key=lambda task: task.number)]
+
+
+def task(source: Store | Engine, task_id: str) -> TaskInfo:
+    """Tell of one task.
+
+    Raises:
+        UnknownTask: there is no such task.
+    """
+    return _describe(_task(source, task_id), _Steps(_loop(source)))
 
 
 def stack(source: Store | Engine, task_id: str) -> list[FrameInfo]:
@@ -120,7 +130,7 @@ def waits_for(source: Store | Engine, task_id: str) -> str:
     Raises:
         UnknownTask: there is no such task.
     """
-    return _waits_for(_task(source, task_id))
+    return _waits_for(_task(source, task_id), _Steps(_loop(source)))
 
 
 def clipped(value: Any) -> str:
@@ -146,9 +156,27 @@ def _task(source: Store | Engine, task_id: str) -> Task[Any]:
     return known[task_id]
 
 
-def _describe(task: Task[Any]) -> TaskInfo:
+class _Steps:
+    """The steps of a program by their futures; of a store that is looked at nobody has a list."""
+
+    def __init__(self, loop: DurableLoop) -> None:
+        self._loop = loop
+        self._all: dict[int, Step] | None = None
+
+    def of(self, task: Task[Any], future: Any) -> Step | None:
+        """The step that a task waits for by its future: most often its own."""
+        for step in task.steps.values():
+            if step.future is future:
+                return step
+        if self._all is None:
+            owners: list[Any] = [self._loop.state, *self._loop.tasks.values()]
+            self._all = {id(step.future): step for owner in owners for step in owner.steps.values()}
+        return self._all.get(id(future))
+
+
+def _describe(task: Task[Any], steps: _Steps) -> TaskInfo:
     state, place = _state(task)
-    return TaskInfo(task.id, state, task.title, place, _waits_for(task), task.since, _source_of(task))
+    return TaskInfo(task.id, state, task.title, place, _waits_for(task, steps), task.since, _source_of(task))
 
 
 def _state(task: Task[Any]) -> tuple[str, str]:
@@ -162,31 +190,22 @@ def _state(task: Task[Any]) -> tuple[str, str]:
     return "finished", f"returned {clipped(task._result)}"
 
 
-def _waits_for(task: Task[Any]) -> str:
+def _waits_for(task: Task[Any], steps: _Steps) -> str:
     waiter = task._fut_waiter
     if task.done() or waiter is None or waiter.done():
         return ""
-    for step in _steps(task):
-        if step.future is waiter:
-            arguments = ", ".join(clipped(argument) for argument in step.args)
-            again = f", attempt {step.failed + 1}" if step.failed else ""
-            limit = None if step.begun or step.options is None else step.options.limit_name
-            line = "" if limit is None else f", in line for {limit}"
-            return f"step {step.title} ({arguments}){again}{line}"
+    step = steps.of(task, waiter)
+    if step is not None:
+        arguments = ", ".join(clipped(argument) for argument in step.args)
+        again = f", attempt {step.failed + 1}" if step.failed else ""
+        limit = None if step.begun or step.options is None else step.options.limit_name
+        line = "" if limit is None else f", in line for {limit}"
+        return f"step {step.title} ({arguments}){again}{line}"
     if isinstance(waiter, Task):
         return f"task {waiter.id}"
     inner = awaited(task.get_coro())
     own = type(waiter).__name__ if inner is None or type(inner).__name__ in _FUTURE_ITERATORS else type(inner).__name__
     return own.strip("_")
-
-
-def _steps(task: Task[Any]) -> Iterator[Step]:
-    """The steps that a task may wait for, most often its own ones; of a store that is looked at nobody has a list."""
-    loop = task.get_loop()
-    yield from task.steps.values()
-    yield from loop.state.steps.values()
-    for other in loop.tasks.values():
-        yield from other.steps.values()
 
 
 _FUTURE_ITERATORS = {"FutureAwait", "FutureIter"}

@@ -87,7 +87,7 @@ def show(terminal: Terminal, uri: str, task_id: str) -> int:
     """
     with opened(uri) as store:
         frames = [frame for frame in inspect.stack(store, task_id) if not frame.filename.startswith(_ENGINE)]
-        task = next(task for task in inspect.tasks(store) if task.id == task_id)
+        task = inspect.task(store, task_id)
         waits_for = _waits(store, task)
     waits = f" for {tidy(waits_for)}" if waits_for else ""
     outcome = f": {tidy(task.where)}" if task.state in ("finished", "failed") else ""

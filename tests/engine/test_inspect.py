@@ -8,6 +8,7 @@ import inspect
 import pytest
 
 import pstore
+from pstore._engine.parking import Tasks
 from pstore.errors import EngineError, NotAStore, StoreReadOnly, UnknownTask
 from pstore.tools import inspect as tool
 
@@ -80,6 +81,28 @@ def test_tasks_and_their_states(store):
     assert tasks["finished"].where == "returned 42"
     assert tasks["joiner"].waits_for == "task sleeper"
     assert tasks["getter"].waits_for == "Future"
+
+
+def test_one_task_is_told_of_as_among_all(store):
+    assert [tool.task(store, task.id) for task in tool.tasks(store)] == tool.tasks(store)
+    with pytest.raises(pstore.errors.UnknownTask):
+        tool.task(store, "nobody")
+
+
+def test_what_many_tasks_wait_for_is_found_in_linear_time(reopen, monkeypatch):
+    engine = reopen()
+    for _ in range(50):
+        engine.spawn(asyncio.Queue().get)
+    engine.run()
+    looks, known = [], Tasks.__getitem__
+
+    def counted(tasks, task_id):
+        looks.append(task_id)
+        return known(tasks, task_id)
+
+    monkeypatch.setattr(Tasks, "__getitem__", counted)
+    assert {task.waits_for for task in tool.tasks(engine)} == {"Future"}
+    assert len(looks) <= 4 * 50
 
 
 def test_stack_of_a_task(store):
