@@ -62,11 +62,14 @@ class Listener:
         try:
             with contextlib.suppress(asyncio.CancelledError):
                 self._loop.run_until_complete(self._accepting)
-            if self._clients:
-                self._loop.run_until_complete(asyncio.wait(self._clients))
+            self._loop.run_until_complete(self._wait_for_clients())
         finally:
             self._socket.close()
             self._loop.close()
+
+    async def _wait_for_clients(self) -> None:
+        while self._clients:
+            await asyncio.wait(list(self._clients))
 
     async def _accept(self) -> None:
         server = await asyncio.start_unix_server(self._connected, sock=self._socket, limit=LONGEST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -165,6 +166,23 @@ def test_a_program_whose_run_fails_acknowledges_nothing(tmp_path):
             engine.run()
         thread.join()
         assert len(answers) == 1
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_client_may_end_at_any_moment_of_the_close(turns):
+    listener, loop, ended = listening.Listener.__new__(listening.Listener), asyncio.new_event_loop(), []
+
+    async def client():
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        listener._clients.discard(asyncio.current_task())
+        ended.append(turns)
+
+    listener._loop, listener._socket, listener._accepting = loop, socket.socket(), loop.create_future()
+    listener._accepting.set_result(None)
+    listener._clients = {loop.create_task(client())}
+    listener._serve()
+    assert ended == [turns] and loop.is_closed()
 
 
 def test_the_command(tmp_path):
