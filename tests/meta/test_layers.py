@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 
 import pytest
@@ -103,3 +104,12 @@ def test_every_module_says_what_it_owns(path):
 @pytest.mark.parametrize("path", FILES, ids=[str(NAMES[path]) for path in FILES])
 def test_files_fit_in_a_head(path):
     assert len(path.read_text().splitlines()) <= 600
+
+
+def test_nothing_else_is_at_the_top():
+    try:
+        listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("git does not know this folder")
+    top = {line.partition("/")[0] for line in listed.splitlines()}
+    assert top <= {"pstore", "tests", "benchmarks", "paper", ".ci", "pyproject.toml", "README.md", "LICENSE", ".gitignore"}
