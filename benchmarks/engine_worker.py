@@ -30,7 +30,6 @@ from pstore.clock import SystemClock
 _DUE = 200  # sleeping tasks that are woken one by one
 _COMMITS_S = 1.0  # for which to go on committing
 _FEWEST, _MOST = 5, 200  # commits
-_RESIDENT = 1000  # tasks that may be in memory, where there are many
 
 
 def _finish(figures: dict[str, Any]) -> None:
@@ -169,7 +168,7 @@ def waiting_build(given: dict[str, Any]) -> dict[str, Any]:
     _warm_up(given["folder"])
     before, chosen = resident(), set(_chosen(count))
     start = time.perf_counter()
-    engine = pstore.open(path, resident=_RESIDENT)
+    engine = pstore.open(path)
     for number in range(count):
         engine.spawn(programs.waiter, number, id=f"waiter-{number}" if number in chosen else None)
     engine.run()
@@ -187,7 +186,7 @@ def waiting(given: dict[str, Any]) -> dict[str, Any]:
     _warm_up(given["folder"])
     before = resident()
     start = time.perf_counter()
-    engine = pstore.open(_store(given), resident=_RESIDENT)
+    engine = pstore.open(_store(given))
     engine.run(engine.spawn(programs.at_once))
     figures = {"recover_s": time.perf_counter() - start}
     gc.collect()
@@ -250,7 +249,7 @@ def population_build(given: dict[str, Any]) -> dict[str, Any]:
     _warm_up(given["folder"])
     before = resident()
     start = time.perf_counter()
-    engine = pstore.open(path, resident=_RESIDENT)
+    engine = pstore.open(path)
     engine.root["box"] = programs.Box()
     if objects:
         engine.root["graph"] = SHAPES["plain"].make(objects)
@@ -274,7 +273,7 @@ def population(given: dict[str, Any]) -> dict[str, Any]:
     _warm_up(given["folder"])
     before, clock = resident(), _Ahead()
     start = time.perf_counter()
-    engine = pstore.open(_store(given), clock=clock, resident=_RESIDENT)
+    engine = pstore.open(_store(given), clock=clock)
     engine.run(engine.spawn(programs.at_once))
     figures = {"start_s": time.perf_counter() - start}
     gc.collect()

@@ -304,14 +304,14 @@ def engine_short(version: str = "3.13", folder: Path = RESULTS) -> str:
 
 def write_engine_section() -> None:
     """Put the tables into the README of the benchmarks, and the short one into the project's, between their marks."""
-    path = RESULTS.parent / "README.md"
-    before, mark, rest = path.read_text().partition("<!-- engine -->\n")
-    _, end, after = rest.partition("<!-- /engine -->\n")
-    path.write_text(f"{before}{mark}{engine_section()}\n{end}{after}")
-    path = RESULTS.parents[1] / "README.md"
-    before, mark, rest = path.read_text().partition("<!-- engine short -->\n")
-    _, end, after = rest.partition("<!-- /engine short -->\n")
-    path.write_text(f"{before}{mark}{engine_short()}\n{end}{after}")
+    _put_between(RESULTS.parent / "README.md", "engine", engine_section())
+    _put_between(RESULTS.parents[1] / "README.md", "engine short", engine_short())
+
+
+def _put_between(path: Path, name: str, text: str) -> None:
+    before, mark, rest = path.read_text().partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition(f"<!-- /{name} -->\n")
+    path.write_text(f"{before}{mark}{text}\n{end}{after}")
 
 
 def _engine_table(version: str, results: dict[str, Any]) -> str:

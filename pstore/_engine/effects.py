@@ -59,6 +59,11 @@ class StepCall(Coroutine[Any, Any, T]):
             rare = self.retry, self.options, others
         return self.fn, self.args, self.asker, self._future, self._wait, self._over, rare
 
+    def is_plain(self) -> bool:
+        """Whether it is as one that a task has just begun to wait for, with nothing but function and arguments."""
+        own = len(self.__dict__) == len(_OF_CALL)
+        return own and not self._over and self.retry is None and self.options is None
+
     def __setstate__(self, state: Any) -> None:
         if type(state) is dict:  # of an older store
             self.__dict__.update(state)

@@ -54,8 +54,6 @@ class Options:
 
 def options_of(**given: Any) -> Options | None:
     """Make options; None where nothing but defaults was given, so that nothing is stored for them."""
-    if all(value is getattr(NONE, name) for name, value in given.items()):
-        return None
     options = Options(**given)
     return None if options == NONE else options
 

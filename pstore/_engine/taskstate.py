@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from pstore._engine import debug
 from pstore._engine.future import _WITHOUT_DEBUG, PENDING, Future, _kept_callbacks, _live_callbacks
-from pstore._engine.origin import origin
+from pstore._engine.origin import context_of, origin
 from pstore._engine.waits import kept_wait, restored_wait
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def kept_state(task: Task[Any], parts: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _is_rare(task: Task[Any]) -> bool:
+    """Whether `_rare_of` gives anything; the same questions in a part of its time, as most tasks have nothing rare."""
     if task._state != PENDING or task._name != task.id or task._source_traceback is not None:
         return True
     if task.turn is not None or task.inbox is not None or task._num_cancels_requested:
@@ -161,10 +162,5 @@ def restore_state(task: Task[Any], state: tuple[Any, ...], loop: Any, made: dict
 
 
 def _context_of(kept: Any, own: str | None) -> contextvars.Context:
-    if isinstance(kept, contextvars.Context):
-        return kept
-    context = contextvars.Context()
-    found = own if kept is None else kept
-    if found is not None:
-        context.run(origin.set, found)
-    return context
+    found: Any = own if kept is None else kept
+    return context_of(found if isinstance(found, contextvars.Context) else found is not None, lambda: found)

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["kept_wait", "restored_wait", "wait_of"]
 
-_OF_CALL = 9  # attributes
-
 
 def wait_of(task: Task[Any]) -> tuple[Any, ...]:
     """Future, call and iterator, if the task waits for the one step that it has asked for; else nothing."""
@@ -35,11 +33,9 @@ def wait_of(task: Task[Any]) -> tuple[Any, ...]:
     if future is not task._fut_waiter or step.call is None or not step.is_plain():
         return ()
     call: Any = step.call()
-    if type(call) not in constants.fresh_references or len(call.__dict__) != _OF_CALL:
+    if type(call) not in constants.fresh_references or not call.is_plain() or call._future is not future:
         return ()
-    if call._over or call._future is not future:
-        return ()
-    if call.fn is not step.fn or call.args is not step.args or call.retry is not None or call.options is not None:
+    if call.fn is not step.fn or call.args is not step.args:
         return ()
     wait = call._wait
     if type(wait) is not FutureAwait or wait._future is not future or not wait._given:

@@ -49,7 +49,7 @@ from pstore._store.filecheckpoint import Checkpoint, read_checkpoint, remove_che
 from pstore._store.fileformat import LENGTH, MAGIC, RECORD, STATUS_AT, TRANSACTION, read, seal, seal_holds, write_all
 from pstore._store.filemark import Mark, MarkFile, read_mark
 from pstore._store.filetail import Repair, keep_tail, report
-from pstore._store.filewalk import Found, no_checksum, walk
+from pstore._store.filewalk import Found, no_checksum, no_record, walk
 from pstore.errors import StoreCorrupt, StoreError, StoreInDoubt, StoreNotWritten
 
 __all__ = ["MAGIC", "SealedFileStorage", "is_locked_here"]
@@ -215,13 +215,9 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
     def _check_header(self, position: int, oid: bytes | None) -> None:
         descriptor = self._file.fileno()
         found, tid, previous, transaction, zero, length = read(descriptor, RECORD, position)
-        fits = found == oid or oid is None
-        if fits and zero == 0 and previous < transaction < position and length < self._pos:
-            fits = os.pread(descriptor, len(tid), transaction) == tid
-        else:
-            fits = False
-        if not fits:
-            raise StoreCorrupt(self.__name__, f"the record at byte {position:,} does not fit where it is")
+        fits = (found == oid or oid is None) and zero == 0 and previous < transaction < position and length < self._pos
+        if not fits or os.pread(descriptor, len(tid), transaction) != tid:
+            raise no_record(self.__name__, position)
 
     def store(self, oid: bytes, oldserial: bytes, data: bytes, version: str, transaction: Any) -> None:
         """Write a record, sealed."""

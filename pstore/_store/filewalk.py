@@ -21,7 +21,7 @@ from pstore._store.filemark import Mark
 from pstore._store.filetail import is_torn
 from pstore.errors import StoreCorrupt, StoreTruncated
 
-__all__ = ["Found", "no_checksum", "walk"]
+__all__ = ["Found", "no_checksum", "no_record", "walk"]
 
 _ROOT = bytes(8)
 
@@ -141,11 +141,11 @@ class _Walk:
         place_of = self.found.place_of
         while position < end:
             if position + RECORD.size > end:
-                raise self._no_record(position)
+                raise no_record(self.name, position)
             oid, record_tid, previous, place, zero, length = read(self.descriptor, RECORD, position)
             linked = previous == place_of(oid) or (packed and previous == 0)
             if record_tid != tid or place != transaction or zero != 0 or not linked:
-                raise self._no_record(position)
+                raise no_record(self.name, position)
             if in_doubt and length:
                 self._data(oid, position + RECORD.size, length)
             seen[oid] = position
@@ -161,8 +161,10 @@ class _Walk:
     def _size(self) -> int:
         return os.fstat(self.descriptor).st_size
 
-    def _no_record(self, position: int) -> StoreCorrupt:
-        return StoreCorrupt(self.name, f"the record at byte {position:,} does not fit where it is")
+
+def no_record(name: str, position: int) -> StoreCorrupt:
+    """The error for a record whose header is not that of a record there."""
+    return StoreCorrupt(name, f"the record at byte {position:,} does not fit where it is")
 
 
 def no_checksum(name: str, oid: bytes) -> StoreCorrupt:
