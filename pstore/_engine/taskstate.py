@@ -3,14 +3,15 @@
 Owns: the state of a task (invariant I9), a tuple::
 
     coroutine   None: it is done
-    waiter      what it waits for: a future, None; or a tuple, see `waits`
     id, number  of the task
     asked       how many steps it has asked for * 256 + flags
     since       see `Task`
-    more        None, or a tuple: callbacks, context, timers, steps, and a dict of what is rarely not as it usually is
+    wait        nothing; a future; function and arguments, or these, a number and a context, see `waits`
+    more        nothing, or, as a flag says: callbacks, context, timers, steps, and a dict of what is rarely so
 
 A context that the task alone has, with nothing but an origin, is stored as that (None: it is empty); a flag says that
-it is the id of the task.  In format 3 the state was a tuple of 13, with the loop in it.
+it is the id of the task.  In format 5 it was ``coroutine, wait, id, number, asked, since, more``, with one object, or
+None, for the wait, and one for what is more; in format 3 a tuple of 13, with the loop in it.
 
 Rule: most tasks at most commits are small, and every object in the state is asked about when it is written: so what is
 as usual takes no object of its own.
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RARE", "kept_state", "path_in", "restore_state"]
 
-_SPAWNED, _KEEP, _MUST_CANCEL, _BLOCKING, _OWNS_CONTEXT, _OWN_ORIGIN = 1, 2, 4, 8, 16, 32
+_SPAWNED, _KEEP, _MUST_CANCEL, _BLOCKING, _OWNS_CONTEXT, _OWN_ORIGIN, _MORE = 1, 2, 4, 8, 16, 32, 64
 _FLAGS = 8  # bits
 RARE: tuple[tuple[str, Any], ...] = (
     ("_num_cancels_requested", 0),
@@ -42,8 +43,8 @@ RARE: tuple[tuple[str, Any], ...] = (
     ("_cancelled_exc", None),
 )
 _OF_TASK = frozenset(("_name", "title", *(name for name, _ in RARE)))
-_PARTS = ("_coro", "_fut_waiter", "id", "number", "asked", "since")
-_MORE = ("_callbacks", "_context", "timers", "steps")
+_PARTS = ("_coro", "id", "number", "asked", "since")
+_PARTS_OF_MORE = ("_callbacks", "_context", "timers", "steps")
 
 
 def kept_state(task: Task[Any], parts: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -59,13 +60,14 @@ def kept_state(task: Task[Any], parts: tuple[Any, ...]) -> tuple[Any, ...]:
             context = own
     rare = _rare_of(task) if _is_rare(task) else None
     steps = () if parts else tuple(task.steps.values())
-    more: tuple[Any, ...] | None = None
+    waiter = task._fut_waiter
+    wait: tuple[Any, ...] = kept_wait(task) if parts else () if waiter is None else (waiter,)
     if task._callbacks or context is not None or task.timers or steps or rare:
-        more = (tuple(_kept_callbacks(task._callbacks)), context, tuple(task.timers.values()), steps, rare)
-    waiter = kept_wait(task, parts) if parts else task._fut_waiter
+        flags |= _MORE
+        wait += (tuple(_kept_callbacks(task._callbacks)), context, tuple(task.timers.values()), steps, rare)
     # The coroutine first, so that the path to what cannot be stored leads through it, not through callbacks.
     coro = task._coro if task._state == PENDING else None
-    return coro, waiter, task.id, task.number, task.asked << _FLAGS | flags, task.since, more
+    return coro, task.id, task.number, task.asked << _FLAGS | flags, task.since, *wait
 
 
 def _is_rare(task: Task[Any]) -> bool:
@@ -101,9 +103,11 @@ def path_in(task: Task[Any], path: str) -> str:
         return f"task {task.id!r}{rest}"
     if place < len(_PARTS):
         return f"tasks[{task.id!r}].{_PARTS[place]}{rest}"
-    place, rest = _first_of(rest)
-    if place < len(_MORE):
-        return f"tasks[{task.id!r}].{_MORE[place]}{rest}"
+    place -= len(_PARTS) + (task._fut_waiter is not None)
+    if place < 0:
+        return f"tasks[{task.id!r}]._fut_waiter{rest}"
+    if place < len(_PARTS_OF_MORE):
+        return f"tasks[{task.id!r}].{_PARTS_OF_MORE[place]}{rest}"
     name, _, rest = rest.removeprefix("['").partition("']")
     return f"tasks[{task.id!r}].{name}{rest}"
 
@@ -122,12 +126,8 @@ def restore_state(task: Task[Any], state: tuple[Any, ...], loop: Any, made: dict
         loop: that it belongs to.
         made: objects that the state leads to, new and empty, by the numbers of `constants.fresh`.
     """
-    if len(state) > 7:
-        coro, waiter, callbacks, context, _, task_id, number, asked, flags, since, timers, steps, rare = state
-    else:
-        coro, waiter, task_id, number, asked, since, more = state
-        callbacks, context, timers, steps, rare = more or ((), None, (), (), None)
-        asked, flags = asked >> _FLAGS, asked & (1 << _FLAGS) - 1
+    coro, task_id, number, asked, flags, since, wait, more = _parts_of(state)
+    callbacks, context, timers, steps, rare = more or ((), None, (), (), None)
     Future.__init__(task, loop=_WITHOUT_DEBUG)
     task._loop, task._coro = loop, coro
     task._callbacks = _live_callbacks(callbacks)
@@ -140,10 +140,10 @@ def restore_state(task: Task[Any], state: tuple[Any, ...], loop: Any, made: dict
     for name, usual in RARE:
         setattr(task, name, usual)
     task.timers = {handle.order: handle for handle in timers}
-    if type(waiter) is tuple:
-        steps = (restored_wait(task, waiter, made),)
-        waiter = steps[0].future
-    task._fut_waiter = waiter
+    if len(wait) > 1:
+        steps = (restored_wait(task, wait, made),)
+        wait = (steps[0].future,)
+    task._fut_waiter = wait[0] if wait else None
     given = dict(rare or ())
     if "_state" in given:
         Future.__setstate__(task, {"_callbacks": callbacks, "_loop": loop, **given})
@@ -159,6 +159,22 @@ def restore_state(task: Task[Any], state: tuple[Any, ...], loop: Any, made: dict
     if not task.done():
         _register_task(task)  # type: ignore[arg-type]
     loop.parking.came(task)
+
+
+def _parts_of(state: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Coroutine, id, number, steps asked for, flags, since, wait, and what is more, of a state of any format."""
+    wait: tuple[Any, ...]
+    if type(state[1]) is str:
+        coro, task_id, number, asked, since = state[:5]
+        end = len(state) - 5 if asked & _MORE else len(state)
+        wait, more = state[5:end], state[end:]
+    elif len(state) == 7:
+        coro, waiter, task_id, number, asked, since, more = state
+        wait = waiter if type(waiter) is tuple else (waiter,)
+    else:
+        coro, waiter, callbacks, context, _, task_id, number, asked, flags, since, *rest = state
+        return coro, task_id, number, asked, flags, since, (waiter,), (callbacks, context, *rest)
+    return coro, task_id, number, asked >> _FLAGS, asked & (1 << _FLAGS) - 1, since, wait, more
 
 
 def _context_of(kept: Any, own: str | None) -> contextvars.Context:

@@ -2,9 +2,9 @@
 
 At nearly every commit a task that runs waits for one step, by ``await pstore.step(...)``.  The future, the call and
 what iterates it are then as every such wait leaves them, so a record names them (`constants.fresh`), and says what is
-not known, in the place of what the task waits for: ``(function, arguments)``, or ``(function, arguments, number of the
-step, context)`` where the step is not the last that the task has asked for, or has not its context.  The objects are
-made anew when the task is loaded.
+not known, in the place of what the task waits for: function and arguments, and then the number of the step and its
+context where the step is not the last that the task has asked for, or has not the context that steps usually have.  The
+objects are made anew when the task is loaded.
 
 Rule: where anything is otherwise (options, a second step, somebody else's callback, a failed attempt), or anybody else
 leads to one of the objects, the step and the objects are stored as they are.
@@ -53,8 +53,8 @@ def _is_plain(future: Any, task: Task[Any]) -> bool:
     return len(callbacks) == 1 and callbacks[0][1] is None and callbacks[0][0].__self__ is task
 
 
-def kept_wait(task: Task[Any], parts: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What is stored of the step of a task, and of its wait; `parts` as of `wait_of`."""
+def kept_wait(task: Task[Any]) -> tuple[Any, ...]:
+    """What is stored of the step of a task, and of its wait, where `wait_of` gives something."""
     (step,) = task.steps.values()
     context = step.kept_context()
     if context is True and step.number == task.asked:

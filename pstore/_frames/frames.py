@@ -33,7 +33,7 @@ def _reduce(gen: Any) -> tuple[Any, ...]:
     point = points.get(instruction)
     if point is not None and not exc and state in SUSPENDED and not (frame_object and has_extra_locals(frame_object)):
         plain = point.plain
-        if plain is not None and NULL not in point.locals(memory, base):
+        if plain is not None and NULL not in point.checked(memory, base):
             if name == point.name and qualname == point.qualname:
                 return frame, (*plain.arguments, tuple(get_referents(gen)[plain.first :]))
     make, arguments, values, names = _parts(gen)

@@ -155,14 +155,16 @@ def _reduce_memory_iterator(obj: Any) -> Any:
 
 
 @stored
-def range_iterator(remaining: range) -> Any:
-    """Make the iterator over a range; its type follows from the size of the numbers."""
-    return iter(remaining)
+def range_iterator(start: range | int, stop: int = 0, step: int = 1) -> Any:
+    """Make the iterator over a range, or a range of these numbers; its type follows from their size."""
+    return iter(start if isinstance(start, range) else range(start, stop, step))
 
 
 def _reduce_range_iterator(obj: Any) -> Any:
     _, (remaining,), index = obj.__reduce__()
-    return range_iterator, (remaining[index:] if index else remaining,)
+    step = remaining.step
+    start = remaining.start + index * step if index else remaining.start
+    return range_iterator, (start, remaining.stop) if step == 1 else (start, remaining.stop, step)
 
 
 # --- classes with __getitem__, reversed(), iter(function, sentinel) -------------------------------------------------

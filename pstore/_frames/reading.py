@@ -111,9 +111,9 @@ class Point:
         count: slots in use.
         plans: pattern of the slots -> plan.
         at, stack: what the analysis of the code says of it, once it was asked for.
-        locals: function that reads the words of the local slots.
-        plain: the plan for frames here that have every local bound and handle no exception, once there was one, if all
-            that is on the stack is what is awaited: then there is no more to look at than the locals.
+        plain: the plan for frames here that have every slot bound that `checked` reads and handle no exception, once
+            there was one for which there is no more to look at than that.
+        checked: function that reads the words of these slots.
     """
 
     code: CodeType
@@ -121,9 +121,9 @@ class Point:
     name: int
     qualname: int
     count: int
-    locals: Any
     plans: dict[Any, Plan] = field(default_factory=dict)
     plain: Plan | None = None
+    checked: Any = None
     at: SuspensionPoint | None = None
     stack: str | None = None
 
@@ -182,8 +182,7 @@ def read(gen: Any) -> tuple[Plan, list[Any], bool]:
         plan = _make_plan(gen, point, slots, handling, flags, state == CREATED)
         if key:
             point.plans[key] = plan
-            if _is_plain(plan, point):
-                point.plain = plan
+            _note_plain(plan, point)
     values = gc.get_referents(gen)[plan.first : plan.last]
     for place, slot in plan.virtual:
         values[place] = _real_iterator(gen, values[place], slots[slot])
@@ -207,19 +206,17 @@ def _noted_by_pdb(gen: Any) -> bool:
     return frame is not None and set(frame.f_locals) - set(localsplus_names(frame.f_code)) <= _PDB_NOTES
 
 
-def _is_plain(plan: Plan, point: Point) -> bool:
-    """Whether reading the locals alone tells that another frame here has the same plan."""
+def _note_plain(plan: Plan, point: Point) -> None:
+    """Note the plan if reading some slots alone tells that another frame here has the same one."""
     shape = plan.shape
+    if shape.mode != twins.SUSPENDED or shape.handling or plan.last is not None or plan.identity.module is None:
+        return
     count = len(localsplus_names(point.code))
     stack = shape.kinds[count:]
-    return (
-        shape.mode == twins.SUSPENDED
-        and not shape.handling
-        and plan.last is None
-        and plan.identity.module is not None
-        and ABSENT not in shape.kinds[:count]
-        and (stack == "" or (plan.kind == AWAIT and stack == _AWAITED) or (not VIRTUAL_ITERATORS and stack == VALUE))
-    )
+    if not VIRTUAL_ITERATORS and not shape.kinds.strip(VALUE):
+        point.plain, point.checked = plan, unpacker(point.count)
+    elif ABSENT not in shape.kinds[:count] and (stack == "" or (plan.kind == AWAIT and stack == _AWAITED)):
+        point.plain, point.checked = plan, unpacker(count)
 
 
 # What an await has on the stack: what is awaited, and from 3.15 on an empty slot.  There, `for` and `yield from` have
@@ -252,9 +249,7 @@ def _new_point(gen: Any, instruction: int, count: int) -> Point:
         raise _refused(gen, f"{count} slots in use cannot be right")
     if len(points) >= _CACHE_LIMIT:
         points.clear()
-    locals_count = len(localsplus_names(code))
-    point = Point(code, offset // 2, id(code.co_name), id(code.co_qualname), count, unpacker(locals_count))
-    points[instruction] = point
+    point = points[instruction] = Point(code, offset // 2, id(code.co_name), id(code.co_qualname), count)
     return point
 
 

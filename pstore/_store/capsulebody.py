@@ -1,13 +1,13 @@
 """The body of a capsule's record: the state of a head <-> bytes (layer 2).
 
-Owns: formats 3 and 5 of bodies (invariant I9)::
+Owns: formats 3, 5 and 6 of bodies (invariant I9)::
 
     a table     what the body refers to in other records, see below
     a pickle    of protocol 5: the state of the head
 
 The persistent ids in the pickle are numbers: 0 is the head itself; odd ones stand for `constants`, ``2 * number + 1``,
 one of them for the part that all heads belong to;
-in format 5 also for objects that are made anew, of the class that `constants.fresh` has under the number;
+from format 5 on also for objects that are made anew, of the class that `constants.fresh` has under the number;
 even ones for entries of the table, ``2 * place + 2``.  The table has an entry for each reference of the record, in
 order: the number of the node in that record, or the class of the object that the record is of (a head, a `Persistent`
 object).  It is written in one of two ways::
@@ -16,9 +16,9 @@ object).  It is written in one of two ways::
                            one of `constants`, if that is below 127: a class
     255, length (4 bytes, little endian), pickle of the tuple of entries
 
-A suspended frame is written as ``frame_of_code(code, state)``: what says which code it runs, and where it stands, is a
-`Code`, a node of its own that all frames share that stand there.  As all codes stay in the store, its number says
-which: its persistent id is as that of a constant, from `constants.CODES` on.
+A suspended frame is written as ``frame_at(code, *values)``, before format 6 as ``frame_of_code(code, values)``.  What
+says which code it runs, and where it stands, is a `Code`, a node of its own that all frames share that stand there; as
+all codes stay in the store, its number says which: its persistent id is that of a constant, from `constants.CODES` on.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from pstore._store import constants
 from pstore._store.loadby import IN_STORE, load_by
 from pstore.errors import FormatError
 
-__all__ = ["Code", "frame_of_code", "read_state", "write_table"]
+__all__ = ["Code", "frame_at", "read_state", "write_table"]
 
 _LENGTH = struct.Struct("<I")
 _SHORT = 255
@@ -60,11 +60,17 @@ class Code:
 
 
 def frame_of_code(code: Code, state: tuple[Any, ...]) -> Any:
-    """A suspended generator or coroutine."""
+    """A suspended generator or coroutine, as it was written before format 6."""
     return frame(code.key, code.encoded, state)
 
 
+def frame_at(code: Code, *values: Any) -> Any:
+    """A suspended generator or coroutine."""
+    return frame(code.key, code.encoded, values)
+
+
 constants.register(0, frame_of_code)
+constants.register(9, frame_at)
 constants.register(1, Code)
 for _number, _obj in enumerate((range, enumerate, zip, map, filter, reversed), 48):
     constants.register(_number, _obj)
@@ -144,6 +150,7 @@ def read_state(
         gates = getattr(reader, "_gates", None)
         if gates is not None:
             special[0] = partial(_checked_frame, gates.of("frame"))
+            special[9] = partial(_checked_frame_at, gates.of("frame"))
             special.update({number: gates.of(function.__name__) for number, function in _STORED.items()})
         return reader.load()
 
@@ -180,6 +187,10 @@ def read_state(
 
 def _checked_frame(make: Callable[..., Any], code: Code, state: tuple[Any, ...]) -> Any:
     return make(code.key, code.encoded, state)
+
+
+def _checked_frame_at(make: Callable[..., Any], code: Code, *values: Any) -> Any:
+    return make(code.key, code.encoded, values)
 
 
 def _class(number: int) -> type:

@@ -17,7 +17,7 @@ from pstore._frames import reducer_of
 from pstore._frames.making import frame
 from pstore._frames.names import by_name
 from pstore._store import constants
-from pstore._store.capsulebody import Code, frame_of_code, write_table
+from pstore._store.capsulebody import Code, frame_at, write_table
 from pstore._store.clusters import Cluster
 from pstore._store.ephemeral import recipes
 from pstore._store.heap import Heap
@@ -202,20 +202,18 @@ class CapsulePickler(pickle.Pickler):
         cls = type(obj)
         named = self.by_name.get(id(obj))
         if named is not None:
-            return _anew(named)
+            return named if named is NotImplemented else _anew(named)
         if recipes and id(obj) in recipes:
             return self._discard(obj)
         reducer = reducer_of[cls]
         value: Any = NotImplemented if reducer is None else reducer(obj)
         if value is NotImplemented:
             if cls is FunctionType or issubclass(cls, type):
-                return NotImplemented  # by name
+                return self._by_name(obj, NotImplemented)
             table = copyreg.dispatch_table.get(cls)
             value = obj.__reduce_ex__(_PROTOCOL) if table is None else table(obj)
         if type(value) is str or value[0] is by_name:
-            self.by_name[id(obj)] = value
-            self._kept.append(obj)
-            return _anew(value)
+            return _anew(self._by_name(obj, value))
         kind = self._kinds[cls]
         if kind.code == LEAF:
             return value
@@ -238,12 +236,18 @@ class CapsulePickler(pickle.Pickler):
 
     # ------------------------------------------------------------
 
+    def _by_name(self, obj: Any, value: Any) -> Any:
+        """Remember for this commit how something is found by its name; gives that (NotImplemented: as pickle does)."""
+        self.by_name[id(obj)] = value
+        self._kept.append(obj)
+        return value
+
     def _coded(self, key: bytes, encoded: bytes, state: tuple[Any, ...]) -> Any:
         code = self._capsules.code(key, encoded)
         if id(code) not in self._home:
             self._shared.append(self._capsules.codes())
         self._known[id(code)] = constants.reference_to(constants.CODES + code.number)
-        return frame_of_code, (code, state)
+        return frame_at, (code, *state)
 
     def _leave(self, obj: Any) -> int:
         """It belongs to the clusters; what is being written is not used."""

@@ -24,7 +24,7 @@ PYTHON = "{}.{}".format(*sys.version_info)
 PYTHONS = {"3.11", "3.12", "3.13", "3.14", "3.15"}
 MOST_HOPS = 300
 
-own = pytest.mark.parametrize("engine", (0, 1, 2))
+own = pytest.mark.parametrize("engine", (0, 1, 2, 3))
 
 
 class Killed(BaseException):
@@ -61,7 +61,7 @@ def assert_same_but_for_ends(text, engine):
 
 def test_there_are_files_of_all_pythons():
     found = {(golden.engine_of(path), golden.python_of(path)) for path in golden.files()}
-    assert found >= {(engine, python) for engine in (0, 1, 2) for python in PYTHONS}
+    assert found >= {(engine, python) for engine in (0, 1, 2, 3) for python in PYTHONS}
 
 
 @own
@@ -85,7 +85,7 @@ def test_goes_on_from_every_further_commit(left_off, engine, tmp_path):
         assert_same_but_for_ends(go_on(path, engine, time), engine)
 
 
-@pytest.mark.parametrize("engine", part((0, 1, 2), 3))
+@pytest.mark.parametrize("engine", part((0, 1, 2, 3), 3))
 def test_is_killed_at_every_second_commit(left_off, engine):
     time = basis.LEFT_OFF
 

@@ -4,6 +4,8 @@ Owns the files and how they are made.  ``engine-<E>-<X.Y>.fs.xz`` was written by
 
     engine 0    the first: loop, tasks, timers and steps are nodes of clusters; no services, no options of steps
     engine 1    with services (messages, letters, tags, schedules) and options; tasks and all are still in clusters
+    engine 2    each task has a record of its own, in format 3
+    engine 3    in format 5: the objects of a wait are not in it
 
 ``engine-<E>.txt`` is what the program has to come to: what the version came to that wrote the files.  They are written
 once, by the last version that has such an engine, and never again; nothing is replaced:

@@ -15,7 +15,7 @@ from pstore.testing import VirtualClock
 from tests.engine.golden import HERE, basis, end_of
 
 PYTHON = "{}.{}".format(*sys.version_info)
-MODULES = {0: "basis", 1: "program", 2: "program"}
+MODULES = {0: "basis", 1: "program", 2: "program", 3: "program"}
 
 
 class Stopping(VirtualClock):
