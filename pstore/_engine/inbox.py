@@ -22,6 +22,8 @@ from pstore._store import constants
 
 __all__ = ["Inbox", "Receive", "Window"]
 
+_COUNT = 10_000  # ids that an inbox remembers
+
 
 class Window:
     """The ids of the last messages, as many as it is to know.
@@ -31,7 +33,7 @@ class Window:
         seconds: of the last so many seconds; None: of any time.
     """
 
-    def __init__(self, count: int | None = 10_000, seconds: float | None = None) -> None:
+    def __init__(self, count: int | None = _COUNT, seconds: float | None = None) -> None:
         if count is None and seconds is None:
             raise ValueError("a window has a count, or seconds, or both: without an end it would grow for ever")
         self.count, self.seconds = count, seconds
@@ -42,6 +44,10 @@ class Window:
 
     def __len__(self) -> int:
         return len(self._seen)
+
+    def is_usual(self) -> bool:
+        """Whether it is as one that is new."""
+        return not self._seen and self.count == _COUNT and self.seconds is None and len(self.__dict__) == _OF_WINDOW
 
     def note(self, id: str, now: float) -> None:
         """Remember an id that is new; forget what is too old."""
@@ -73,7 +79,7 @@ class Inbox:
             of the last `count` messages, and for so many `seconds`; None: without that bound.
     """
 
-    def __init__(self, *, count: int | None = 10_000, seconds: float | None = None) -> None:
+    def __init__(self, *, count: int | None = _COUNT, seconds: float | None = None) -> None:
         self.known = Window(count, seconds)
         self._messages = Backlog()
         self._waiters: deque[Any] = deque()
@@ -103,6 +109,13 @@ class Inbox:
 
     def __bool__(self) -> bool:
         return True
+
+    def is_plain(self) -> bool:
+        """Whether it is as one that is new, but for who waits for a message."""
+        messages = self._messages
+        if type(messages) is not Backlog or messages or len(messages.__dict__) != 1 or len(self.__dict__) != _OF_INBOX:
+            return False
+        return type(self.known) is Window and self.known.is_usual()
 
     def __repr__(self) -> str:
         return f"<pstore.Inbox messages={len(self._messages)} receivers={len(self._waiters)}>"
@@ -158,6 +171,10 @@ class Receive(PlainAwaitable[Any]):
         self._timer: asyncio.TimerHandle | None = None
         self._late = timeout is not None and timeout <= 0
 
+    def is_plain(self) -> bool:
+        """Whether it is as one that waits, for however long that takes."""
+        return self.timeout is None and self._timer is None and not self._late and len(self.__dict__) == _OF_RECEIVE
+
     def _advance(self) -> Any:
         while True:
             if self._wait is not None:
@@ -190,6 +207,9 @@ class Receive(PlainAwaitable[Any]):
         if self._future is not None:
             self.inbox.leave(self._future)
 
+
+# How many attributes they have, if the program has given them no others.
+_OF_WINDOW, _OF_INBOX, _OF_RECEIVE = len(Window().__dict__), len(Inbox().__dict__), len(Receive(Inbox(), None).__dict__)
 
 for _number, _class in enumerate((Inbox, Receive, Window, Backlog, deque), 42):
     constants.register(_number, _class)

@@ -33,7 +33,7 @@ from pstore._engine.future import Future
 from pstore._engine.origin import origin
 from pstore._engine.taskstate import kept_state, path_in, restore_state
 from pstore._engine.timers import Handle
-from pstore._engine.waits import wait_of
+from pstore._engine.waits import NO_WAIT, wait_of
 from pstore._store import constants
 from pstore._store.capsules import moving
 
@@ -458,9 +458,9 @@ class Task(Future[T]):
             except AttributeError:
                 pass
 
-    def __capsule_parts__(self) -> tuple[Any, ...]:
+    def __capsule_parts__(self) -> tuple[tuple[Any, ...], tuple[int, ...]]:
         """What is not stored, if nobody else leads to it: see `waits`."""
-        return wait_of(self) if self.steps else ()
+        return wait_of(self) if self.steps or self.inbox is not None else NO_WAIT
 
     def __capsule_state__(self, parts: tuple[Any, ...] = ()) -> tuple[Any, ...]:
         """The state: see `taskstate`."""

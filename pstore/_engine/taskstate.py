@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from pstore._engine import debug
 from pstore._engine.future import _WITHOUT_DEBUG, PENDING, Future, _kept_callbacks, _live_callbacks
 from pstore._engine.origin import context_of, origin
-from pstore._engine.waits import kept_wait, restored_wait
+from pstore._engine.waits import MESSAGE, kept_wait, restore_message_wait, restored_step
 
 if TYPE_CHECKING:
     from pstore._engine.task import Task
@@ -58,7 +58,8 @@ def kept_state(task: Task[Any], parts: tuple[Any, ...]) -> tuple[Any, ...]:
             flags, context = flags | _OWN_ORIGIN, None
         elif own is not None or not len(context):
             context = own
-    rare = _rare_of(task) if _is_rare(task) else None
+    own_inbox = len(parts) > 3  # with it
+    rare = _rare_of(task, own_inbox) if _is_rare(task, own_inbox) else None
     steps = () if parts else tuple(task.steps.values())
     waiter = task._fut_waiter
     wait: tuple[Any, ...] = kept_wait(task) if parts else () if waiter is None else (waiter,)
@@ -70,22 +71,23 @@ def kept_state(task: Task[Any], parts: tuple[Any, ...]) -> tuple[Any, ...]:
     return coro, task.id, task.number, task.asked << _FLAGS | flags, task.since, *wait
 
 
-def _is_rare(task: Task[Any]) -> bool:
+def _is_rare(task: Task[Any], own_inbox: bool) -> bool:
     """Whether `_rare_of` gives anything; the same questions in a part of its time, as most tasks have nothing rare."""
     if task._state != PENDING or task._name != task.id or task._source_traceback is not None:
         return True
-    if task.turn is not None or task.inbox is not None or task._num_cancels_requested:
+    if task.turn is not None or (task.inbox is not None and not own_inbox) or task._num_cancels_requested:
         return True
     return task._cancel_message is not None or task._cancelled_exc is not None
 
 
-def _rare_of(task: Task[Any]) -> dict[str, Any]:
+def _rare_of(task: Task[Any], own_inbox: bool) -> dict[str, Any]:
+    """What is not as usual; `own_inbox`: the wait has the inbox."""
     rare: dict[str, Any] = {}
     if task._name != task.id:
         rare["_name"] = task._name
     for name, usual in RARE:
         value = getattr(task, name)
-        if value is not usual:
+        if value is not usual and not (own_inbox and name == "inbox"):
             rare[name] = value
     if task.done():
         rare |= task._whole_state()
@@ -141,9 +143,12 @@ def restore_state(task: Task[Any], state: tuple[Any, ...], loop: Any, made: dict
         setattr(task, name, usual)
     task.timers = {handle.order: handle for handle in timers}
     if len(wait) > 1:
-        steps = (restored_wait(task, wait, made),)
-        wait = (steps[0].future,)
-    task._fut_waiter = wait[0] if wait else None
+        steps = (restored_step(task, wait, made),)
+        task._fut_waiter = steps[0].future
+    elif wait:
+        task._fut_waiter = restore_message_wait(task, made) if wait[0] is MESSAGE else wait[0]
+    else:
+        task._fut_waiter = None
     given = dict(rare or ())
     if "_state" in given:
         Future.__setstate__(task, {"_callbacks": callbacks, "_loop": loop, **given})

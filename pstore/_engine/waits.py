@@ -1,51 +1,98 @@
-"""The wait of a task for the step that it has asked for last, as it is stored: without its objects.
+"""The wait of a task for its step, or for a message, as it is stored: without its objects.
 
-At nearly every commit a task that runs waits for one step, by ``await pstore.step(...)``.  The future, the call and
-what iterates it are then as every such wait leaves them, so a record names them (`constants.fresh`), and says what is
-not known, in the place of what the task waits for: function and arguments, and then the number of the step and its
-context where the step is not the last that the task has asked for, or has not the context that steps usually have.  The
-objects are made anew when the task is loaded.
+At nearly every commit a task that runs waits for one step, by ``await pstore.step(...)``, and most that do not run wait
+for a message, by ``await pstore.receive()``.  The future, what is awaited and what iterates it are then as every such
+wait leaves them, so a record names them (`constants.fresh`), and says in the place of what the task waits for what is
+not known:
 
-Rule: where anything is otherwise (options, a second step, somebody else's callback, a failed attempt), or anybody else
-leads to one of the objects, the step and the objects are stored as they are.
+    step       function and arguments; then number and context, where it is not the last step that the task has asked
+               for, or has not the context that steps usually have
+    message    True
+
+The objects are made anew when the task is loaded.
+
+Rule: where anything is otherwise (options, a second step, somebody else's callback, a failed attempt, a timeout, ids of
+messages to be remembered), or anybody else leads to one of the objects, they are stored as they are.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+from pstore._engine.backlog import Backlog
 from pstore._engine.future import _WITHOUT_DEBUG, PENDING, Future, FutureAwait
+from pstore._engine.inbox import Inbox, Receive, Window
 from pstore._engine.outbox import Step
 from pstore._store import constants
 
 if TYPE_CHECKING:
     from pstore._engine.task import Task
 
-__all__ = ["kept_wait", "restored_wait", "wait_of"]
+__all__ = ["MESSAGE", "NO_WAIT", "kept_wait", "restore_message_wait", "restored_step", "wait_of"]
+
+MESSAGE = True
+"""Stands for the wait for a message of the task's own inbox."""
+Parts = tuple[tuple[Any, ...], tuple[int, ...]]
+NO_WAIT: Parts = (), ()
+_FUTURE, _WAIT, _CALL, _RECEIVE, _INBOX, _WINDOW, _BACKLOG, _PARTS, _WAITERS = _NUMBERS = range(101, 110)
+_OF_STEP = tuple(map(constants.reference_to, (_FUTURE, _CALL, _WAIT)))
+_OF_MESSAGE = tuple(
+    map(constants.reference_to, (_FUTURE, _RECEIVE, _WAIT, _INBOX, _WINDOW, _BACKLOG, _PARTS, _WAITERS))
+)
 
 
-def wait_of(task: Task[Any]) -> tuple[Any, ...]:
-    """Future, call and iterator, if the task waits for the one step that it has asked for; else nothing."""
+def wait_of(task: Task[Any]) -> Parts:
+    """The objects of a wait for nothing but its step, or a message, and what stands for each of them in a record."""
+    if task.steps:
+        return _wait_for_step(task)
+    return NO_WAIT if task.inbox is None else _wait_for_message(task, task.inbox)
+
+
+def _wait_for_step(task: Task[Any]) -> Parts:
     if len(task.steps) != 1:
-        return ()
+        return NO_WAIT
     (step,) = task.steps.values()
     future: Any = step.future
     if future is not task._fut_waiter or step.call is None or not step.is_plain():
-        return ()
+        return NO_WAIT
     call: Any = step.call()
-    if type(call) not in constants.fresh_references or not call.is_plain() or call._future is not future:
-        return ()
-    if call.fn is not step.fn or call.args is not step.args:
-        return ()
+    kind: Any = constants.fresh[_CALL]
+    if type(call) is not kind or not call.is_plain() or call._future is not future:
+        return NO_WAIT
+    if call.fn is not step.fn or call.args is not step.args or call.asker != task.id:
+        return NO_WAIT
     wait = call._wait
-    if type(wait) is not FutureAwait or wait._future is not future or not wait._given:
-        return ()
-    return (future, call, wait) if call.asker == task.id and _is_plain(future, task) else ()
+    return ((future, call, wait), _OF_STEP) if _is_begun(wait, future) and _is_plain(future, task) else NO_WAIT
+
+
+def _wait_for_message(task: Task[Any], inbox: Any) -> Parts:
+    future = task._fut_waiter
+    if type(inbox) is not Inbox or inbox._loop is not task._loop or not inbox.is_plain():
+        return NO_WAIT
+    waiters = inbox._waiters
+    if len(waiters) != 1 or waiters[0] is not future or not _is_plain(future, task):
+        return NO_WAIT
+    receive: Any = task._coro
+    while type(receive) is CoroutineType:
+        receive = receive.cr_await
+    if type(receive) is not Receive or receive.inbox is not inbox or not receive.is_plain():
+        return NO_WAIT
+    wait, messages = receive._wait, inbox._messages
+    if receive._future is not future or not _is_begun(wait, future):
+        return NO_WAIT
+    return (future, receive, wait, inbox, inbox.known, messages, messages._parts, waiters), _OF_MESSAGE
+
+
+def _is_begun(wait: Any, future: Any) -> bool:
+    """Whether it iterates a future, which it has given."""
+    return type(wait) is FutureAwait and wait._future is future and wait._given
 
 
 def _is_plain(future: Any, task: Task[Any]) -> bool:
     """Whether it is as one that a task has just begun to wait for."""
-    if future._state != PENDING or future._asyncio_future_blocking or type(future) is not Future:
+    if type(future) is not Future or future._state != PENDING or future._asyncio_future_blocking:
         return False
     if future._cancelled_exc is not None or future._source_traceback is not None or future._loop is not task._loop:
         return False
@@ -54,7 +101,9 @@ def _is_plain(future: Any, task: Task[Any]) -> bool:
 
 
 def kept_wait(task: Task[Any]) -> tuple[Any, ...]:
-    """What is stored of the step of a task, and of its wait, where `wait_of` gives something."""
+    """What is stored of the wait of a task, and of its step, where `wait_of` gives something."""
+    if not task.steps:
+        return (MESSAGE,)
     (step,) = task.steps.values()
     context = step.kept_context()
     if context is True and step.number == task.asked:
@@ -62,13 +111,11 @@ def kept_wait(task: Task[Any]) -> tuple[Any, ...]:
     return step.fn, step.args, step.number, context
 
 
-def restored_wait(task: Task[Any], kept: tuple[Any, ...], made: dict[int, Any]) -> Step:
-    """Fill the objects of a wait; gives the step.  `made`: those of them that the rest of the task leads to."""
+def restored_step(task: Task[Any], kept: tuple[Any, ...], made: dict[int, Any]) -> Step:
+    """Fill the objects of a wait for a step; gives the step.  `made`: those that the rest of the task leads to."""
     fn, args, asked, context = kept if len(kept) > 2 else (*kept, task.asked, True)
-    future, wait, call = (made[number] if number in made else constants.fresh[number]() for number in _NUMBERS)
-    Future.__init__(future, loop=_WITHOUT_DEBUG)
-    future._loop, future._callbacks = task._loop, [(task._wakeup, None)]
-    wait.__setstate__((future, True))
+    future, wait = _waiting(task, made)
+    call = _made(_CALL, made)
     call.__setstate__((fn, args, task.id, future, wait, False, None))
     step = Step.__new__(Step)
     step.__setstate__((asked, fn, args, context, future, None))
@@ -76,6 +123,36 @@ def restored_wait(task: Task[Any], kept: tuple[Any, ...], made: dict[int, Any]) 
     return step
 
 
-_NUMBERS = (101, 102, 103)  # the last is that of `effects.StepCall`
-constants.register_fresh(101, Future)
-constants.register_fresh(102, FutureAwait)
+def restore_message_wait(task: Task[Any], made: dict[int, Any]) -> Any:
+    """Fill the objects of a wait for a message; gives the future."""
+    future, wait = _waiting(task, made)
+    inbox, known, messages = _made(_INBOX, made), _made(_WINDOW, made), _made(_BACKLOG, made)
+    known.__init__()
+    messages._parts = _made(_PARTS, made)
+    inbox.known, inbox._messages, inbox._waiters, inbox._loop = known, messages, _made(_WAITERS, made), task._loop
+    inbox._waiters.append(future)
+    receive = _made(_RECEIVE, made)
+    receive.__init__(inbox, None)
+    receive._future, receive._wait = future, wait
+    task.inbox = inbox
+    return future
+
+
+def _waiting(task: Task[Any], made: dict[int, Any]) -> tuple[Any, Any]:
+    """A future that a task waits for, and what iterates it."""
+    future, wait = _made(_FUTURE, made), _made(_WAIT, made)
+    Future.__init__(future, loop=_WITHOUT_DEBUG)
+    future._loop, future._callbacks = task._loop, [(task._wakeup, None)]
+    wait.__setstate__((future, True))
+    return future, wait
+
+
+def _made(number: int, made: dict[int, Any]) -> Any:
+    return made[number] if number in made else constants.empty(number)
+
+
+for _number, _class in zip(
+    _NUMBERS, (Future, FutureAwait, None, Receive, Inbox, Window, Backlog, deque, deque), strict=True
+):
+    if _class is not None:  # `effects` registers its own
+        constants.register_fresh(_number, _class)

@@ -177,7 +177,7 @@ def read_state(
                 return special[number]
             if number in constants.fresh:
                 if number not in made:
-                    made[number] = constants.fresh[number]()
+                    made[number] = constants.empty(number)
                 return made[number]
             return constants.by_number[number]
         return objects[pid // 2 - 1] if pid else head

@@ -137,15 +137,14 @@ class CapsulePickler(pickle.Pickler):
 
     def _fresh_parts(self, head: Any) -> tuple[Any, ...]:
         """The parts that the head would not have stored, which nobody else leads to; from here on they are known."""
-        parts: tuple[Any, ...] = head.__capsule_parts__()
+        parts: tuple[Any, ...]
+        parts, references = head.__capsule_parts__()
         if parts:
-            home, claims, met, known = self._home, self._claims, self._met, self._known
-            for part in parts:
-                if id(part) in home or id(part) in claims:
-                    return ()
-            for part in parts:
-                met[id(part)] = part
-                known[id(part)] = constants.fresh_references[type(part)]
+            keys = tuple(map(id, parts))
+            if not (self._home.keys().isdisjoint(keys) and self._claims.keys().isdisjoint(keys)):
+                return ()
+            self._met.update(zip(keys, parts, strict=True))
+            self._known.update(zip(keys, references, strict=True))
         return parts
 
     def _claimed(self) -> list[int]:

@@ -60,11 +60,11 @@ class Head(Protocol):
     def __capsule_empty__(self) -> None:
         """Let go of all that it has: it becomes a ghost."""
 
-    def __capsule_parts__(self) -> tuple[Any, ...]:
-        """What need not be stored, of classes that are known to `constants.fresh`, if nothing else leads to it."""
+    def __capsule_parts__(self) -> tuple[tuple[Any, ...], tuple[int, ...]]:
+        """What need not be stored if nothing else leads to it; what stands for each of it, see `constants.fresh`."""
 
     def __capsule_state__(self, parts: tuple[Any, ...] = ()) -> tuple[Any, ...]:
-        """The state: a tuple; without what is in `parts`, which `__capsule_parts__` gave."""
+        """The state: a tuple; without what is in `parts`, the first that `__capsule_parts__` gave."""
 
     def __set_capsule_state__(self, state: Any, owner: Any, made: dict[int, Any]) -> None:
         """Take the state.

@@ -9,16 +9,14 @@ them, and are not used again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 __all__ = [
     "CODES",
     "OWNER",
     "by_number",
+    "empty",
     "fresh",
-    "fresh_references",
     "known",
     "reference_to",
     "register",
@@ -34,10 +32,8 @@ by_number: dict[int, Any] = {}
 """Number -> object."""
 known: dict[int, int] = {}
 """Id of an object -> what stands for it in a record: see `capsulebody`."""
-fresh: dict[int, Callable[[], Any]] = {}
-"""Number -> what makes an empty object of a class; it stands for one that a record names and does not have."""
-fresh_references: dict[type, int] = {}
-"""Class -> what stands for such an object in a record."""
+fresh: dict[int, type] = {}
+"""Number -> class of an object that a record names and does not have."""
 
 
 def register(number: int, obj: Any) -> Any:
@@ -49,10 +45,16 @@ def register(number: int, obj: Any) -> Any:
 
 
 def register_fresh(number: int, cls: type) -> None:
-    """Give the object of a class that records do not have a number."""
+    """Give an object of a class that records name and do not have a number."""
     if number in by_number or number in fresh:
         raise ValueError(f"number {number} is taken")
-    fresh[number], fresh_references[cls] = partial(cls.__new__, cls), reference_to(number)
+    fresh[number] = cls
+
+
+def empty(number: int) -> Any:
+    """A new object, without anything, for one that a record names and does not have."""
+    cls: Any = fresh[number]
+    return cls.__new__(cls)
 
 
 def reference_to(number: int) -> int:
