@@ -39,6 +39,8 @@ class StepCall(Coroutine[Any, Any, T]):
     # Of one that an older version has stored.
     options: Options | None = None
     asker = ""
+    # Of one that has no state yet.
+    _over = True
 
     def __init__(
         self, fn: Callable[..., Any], args: tuple[Any, ...], retry: Retry | None, options: Options | None = None
@@ -114,7 +116,7 @@ class StepCall(Coroutine[Any, Any, T]):
             self._future.cancel()
 
     def __del__(self) -> None:
-        if not getattr(self, "_over", True) and self._wait is None:
+        if not self._over and self._wait is None:
             warnings.warn(f"{self!r} was never awaited, so it was not done", RuntimeWarning, stacklevel=2, source=self)
 
     def __repr__(self) -> str:

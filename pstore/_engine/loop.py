@@ -53,7 +53,7 @@ T = TypeVar("T")
 logger = logging.getLogger("pstore")
 
 # Bounds of a batch, so that a task that never rests does not keep the others' commits waiting.
-BATCH_CALLS = 10_000
+BATCH_CALLS = 2_000
 BATCH_SECONDS = 0.1
 
 

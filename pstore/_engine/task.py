@@ -460,7 +460,7 @@ class Task(Future[T]):
 
     def __capsule_parts__(self) -> tuple[tuple[Any, ...], tuple[int, ...]]:
         """What is not stored, if nobody else leads to it: see `waits`."""
-        return wait_of(self) if self.steps or self.inbox is not None else NO_WAIT
+        return wait_of(self) if self.steps or self.timers or self.inbox is not None else NO_WAIT
 
     def __capsule_state__(self, parts: tuple[Any, ...] = ()) -> tuple[Any, ...]:
         """The state: see `taskstate`."""

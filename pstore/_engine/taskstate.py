@@ -6,7 +6,7 @@ Owns: the state of a task (invariant I9), a tuple::
     id, number  of the task
     asked       how many steps it has asked for * 256 + flags
     since       see `Task`
-    wait        nothing; a future; function and arguments, or these, a number and a context, see `waits`
+    wait        nothing; a future; or one, two, three or four objects that stand for it, see `waits`
     more        nothing, or, as a flag says: callbacks, context, timers, steps, and a dict of what is rarely so
 
 A context that the task alone has, with nothing but an origin, is stored as that (None: it is empty); a flag says that
@@ -26,7 +26,15 @@ from typing import TYPE_CHECKING, Any
 from pstore._engine import debug
 from pstore._engine.future import _WITHOUT_DEBUG, PENDING, Future, _kept_callbacks, _live_callbacks
 from pstore._engine.origin import context_of, origin
-from pstore._engine.waits import MESSAGE, kept_wait, restore_message_wait, restored_step
+from pstore._engine.waits import (
+    MESSAGE,
+    has_inbox,
+    has_timer,
+    kept_wait,
+    restore_message_wait,
+    restored_step,
+    restored_timer,
+)
 
 if TYPE_CHECKING:
     from pstore._engine.task import Task
@@ -58,14 +66,15 @@ def kept_state(task: Task[Any], parts: tuple[Any, ...]) -> tuple[Any, ...]:
             flags, context = flags | _OWN_ORIGIN, None
         elif own is not None or not len(context):
             context = own
-    own_inbox = len(parts) > 3  # with it
+    own_inbox = has_inbox(parts)
     rare = _rare_of(task, own_inbox) if _is_rare(task, own_inbox) else None
     steps = () if parts else tuple(task.steps.values())
     waiter = task._fut_waiter
-    wait: tuple[Any, ...] = kept_wait(task) if parts else () if waiter is None else (waiter,)
-    if task._callbacks or context is not None or task.timers or steps or rare:
+    timers = () if has_timer(parts) else tuple(task.timers.values())
+    wait: tuple[Any, ...] = kept_wait(task, parts) if parts else () if waiter is None else (waiter,)
+    if task._callbacks or context is not None or timers or steps or rare:
         flags |= _MORE
-        wait += (tuple(_kept_callbacks(task._callbacks)), context, tuple(task.timers.values()), steps, rare)
+        wait += (tuple(_kept_callbacks(task._callbacks)), context, timers, steps, rare)
     # The coroutine first, so that the path to what cannot be stored leads through it, not through callbacks.
     coro = task._coro if task._state == PENDING else None
     return coro, task.id, task.number, task.asked << _FLAGS | flags, task.since, *wait
@@ -141,8 +150,10 @@ def restore_state(task: Task[Any], state: tuple[Any, ...], loop: Any, made: dict
     task._owns_context = bool(flags & _OWNS_CONTEXT)
     for name, usual in RARE:
         setattr(task, name, usual)
-    task.timers = {handle.order: handle for handle in timers}
-    if len(wait) > 1:
+    if len(wait) == 3:
+        timers = (*timers, restored_timer(task, wait, made))
+        task._fut_waiter = timers[-1]._args[0]
+    elif len(wait) > 1:
         steps = (restored_step(task, wait, made),)
         task._fut_waiter = steps[0].future
     elif wait:
@@ -158,6 +169,7 @@ def restore_state(task: Task[Any], state: tuple[Any, ...], loop: Any, made: dict
         task.title = getattr(coro, "__qualname__", type(coro).__name__)
     for name, value in given.items():
         setattr(task, name, value)
+    task.timers = {handle.order: handle for handle in timers}
     for owned in (*timers, *steps):
         owned.came_back(task)
     task.steps = {step.key: step for step in steps}

@@ -10,8 +10,10 @@ those when a store is opened.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import heapq
 import math
+from asyncio.futures import _set_result_unless_cancelled  # type: ignore[attr-defined]  # what sleep() calls
 from typing import Any
 
 from pstore._engine import debug
@@ -75,6 +77,19 @@ class TimerHandle(Handle, asyncio.TimerHandle):
         self._callback, self._args, self._loop, self._context, self._when, self.order, self.owner, flags = state
         self._cancelled, self._scheduled = bool(flags & _CANCELLED), bool(flags & _SCHEDULED)
         self._repr = self._source_traceback = None
+
+    def is_to_set(self, future: Any) -> bool:
+        """Whether it waits to set the result of a future, as `asyncio.sleep` leaves it, and the task has set it."""
+        if self._callback is not _set_result_unless_cancelled or len(self._args) != 2 or self._args[0] is not future:
+            return False
+        owner, context = self.owner, self._context
+        if self._source_traceback or self._cancelled or not self._scheduled or self._loop is not owner._loop:
+            return False
+        return type(context) is contextvars.Context and kept_context(context, lambda: owner.as_asker()[0]) is True
+
+    def set_up(self, future: Any, result: Any, loop: Any, when: float, order: int, owner: Any) -> None:
+        """Make one anew of which `is_to_set` held."""
+        self.__setstate__((_set_result_unless_cancelled, (future, result), loop, True, when, order, owner, _SCHEDULED))
 
     def came_back(self, owner: Any) -> None:
         """Complete what was loaded: this is whose timer it is."""

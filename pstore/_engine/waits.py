@@ -1,13 +1,14 @@
-"""The wait of a task for its step, or for a message, as it is stored: without its objects.
+"""The wait of a task for its step, a message or a moment, as it is stored: without its objects.
 
 At nearly every commit a task that runs waits for one step, by ``await pstore.step(...)``, and most that do not run wait
-for a message, by ``await pstore.receive()``.  The future, what is awaited and what iterates it are then as every such
-wait leaves them, so a record names them (`constants.fresh`), and says in the place of what the task waits for what is
-not known:
+for a message, by ``await pstore.receive()``, or sleep, by ``await asyncio.sleep(...)``.  The objects of the wait are then
+as every such wait leaves them, so a record names them (`constants.fresh`), and says in the place of what the task waits
+for what is not known:
 
     step       function and arguments; then number and context, where it is not the last step that the task has asked
                for, or has not the context that steps usually have
     message    True
+    moment     when, order and result of the timer
 
 The objects are made anew when the task is loaded.
 
@@ -25,29 +26,42 @@ from pstore._engine.backlog import Backlog
 from pstore._engine.future import _WITHOUT_DEBUG, PENDING, Future, FutureAwait
 from pstore._engine.inbox import Inbox, Receive, Window
 from pstore._engine.outbox import Step
+from pstore._engine.timers import TimerHandle
 from pstore._store import constants
 
 if TYPE_CHECKING:
     from pstore._engine.task import Task
 
-__all__ = ["MESSAGE", "NO_WAIT", "kept_wait", "restore_message_wait", "restored_step", "wait_of"]
+__all__ = [
+    "MESSAGE",
+    "NO_WAIT",
+    "kept_wait",
+    "has_inbox",
+    "has_timer",
+    "restore_message_wait",
+    "restored_step",
+    "restored_timer",
+    "wait_of",
+]
 
 MESSAGE = True
 """Stands for the wait for a message of the task's own inbox."""
 Parts = tuple[tuple[Any, ...], tuple[int, ...]]
 NO_WAIT: Parts = (), ()
-_FUTURE, _WAIT, _CALL, _RECEIVE, _INBOX, _WINDOW, _BACKLOG, _PARTS, _WAITERS = _NUMBERS = range(101, 110)
+_FUTURE, _WAIT, _CALL, _RECEIVE, _INBOX, _WINDOW, _BACKLOG, _PARTS, _WAITERS, _TIMER = _NUMBERS = range(101, 111)
 _OF_STEP = tuple(map(constants.reference_to, (_FUTURE, _CALL, _WAIT)))
+_OF_MOMENT = tuple(map(constants.reference_to, (_FUTURE, _TIMER, _WAIT)))
 _OF_MESSAGE = tuple(
     map(constants.reference_to, (_FUTURE, _RECEIVE, _WAIT, _INBOX, _WINDOW, _BACKLOG, _PARTS, _WAITERS))
 )
 
 
 def wait_of(task: Task[Any]) -> Parts:
-    """The objects of a wait for nothing but its step, or a message, and what stands for each of them in a record."""
+    """The objects of a wait for nothing but its step, a message or a moment, and what stands for each in a record."""
     if task.steps:
         return _wait_for_step(task)
-    return NO_WAIT if task.inbox is None else _wait_for_message(task, task.inbox)
+    found = NO_WAIT if task.inbox is None else _wait_for_message(task, task.inbox)
+    return _wait_for_moment(task) if found is NO_WAIT and len(task.timers) == 1 else found
 
 
 def _wait_for_step(task: Task[Any]) -> Parts:
@@ -74,15 +88,30 @@ def _wait_for_message(task: Task[Any], inbox: Any) -> Parts:
     waiters = inbox._waiters
     if len(waiters) != 1 or waiters[0] is not future or not _is_plain(future, task):
         return NO_WAIT
-    receive: Any = task._coro
-    while type(receive) is CoroutineType:
-        receive = receive.cr_await
+    receive = _awaited(task)
     if type(receive) is not Receive or receive.inbox is not inbox or not receive.is_plain():
         return NO_WAIT
     wait, messages = receive._wait, inbox._messages
     if receive._future is not future or not _is_begun(wait, future):
         return NO_WAIT
     return (future, receive, wait, inbox, inbox.known, messages, messages._parts, waiters), _OF_MESSAGE
+
+
+def _wait_for_moment(task: Task[Any]) -> Parts:
+    future: Any = task._fut_waiter
+    (handle,) = task.timers.values()
+    if type(handle) is not TimerHandle or not handle.is_to_set(future) or not _is_plain(future, task):
+        return NO_WAIT
+    wait = _awaited(task)
+    return ((future, handle, wait), _OF_MOMENT) if _is_begun(wait, future) else NO_WAIT
+
+
+def _awaited(task: Task[Any]) -> Any:
+    """What the innermost coroutine of a task awaits."""
+    found: Any = task._coro
+    while type(found) is CoroutineType:
+        found = found.cr_await
+    return found
 
 
 def _is_begun(wait: Any, future: Any) -> bool:
@@ -100,15 +129,28 @@ def _is_plain(future: Any, task: Task[Any]) -> bool:
     return len(callbacks) == 1 and callbacks[0][1] is None and callbacks[0][0].__self__ is task
 
 
-def kept_wait(task: Task[Any]) -> tuple[Any, ...]:
-    """What is stored of the wait of a task, and of its step, where `wait_of` gives something."""
-    if not task.steps:
+def kept_wait(task: Task[Any], parts: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What is stored of the wait of a task, and of its step, where `wait_of` gives some parts."""
+    if has_inbox(parts):
         return (MESSAGE,)
+    if has_timer(parts):
+        handle = parts[1]
+        return handle.when(), handle.order, handle._args[1]
     (step,) = task.steps.values()
     context = step.kept_context()
     if context is True and step.number == task.asked:
         return step.fn, step.args
     return step.fn, step.args, step.number, context
+
+
+def has_inbox(parts: tuple[Any, ...]) -> bool:
+    """Whether the inbox of the task is among the parts."""
+    return len(parts) > 3
+
+
+def has_timer(parts: tuple[Any, ...]) -> bool:
+    """Whether the timer of the task is among the parts."""
+    return len(parts) > 1 and type(parts[1]) is TimerHandle
 
 
 def restored_step(task: Task[Any], kept: tuple[Any, ...], made: dict[int, Any]) -> Step:
@@ -138,6 +180,15 @@ def restore_message_wait(task: Task[Any], made: dict[int, Any]) -> Any:
     return future
 
 
+def restored_timer(task: Task[Any], kept: tuple[Any, ...], made: dict[int, Any]) -> Any:
+    """Fill the objects of a wait for a moment; gives the timer."""
+    when, order, result = kept
+    future, _ = _waiting(task, made)
+    handle = _made(_TIMER, made)
+    handle.set_up(future, result, task._loop, when, order, task)
+    return handle
+
+
 def _waiting(task: Task[Any], made: dict[int, Any]) -> tuple[Any, Any]:
     """A future that a task waits for, and what iterates it."""
     future, wait = _made(_FUTURE, made), _made(_WAIT, made)
@@ -151,8 +202,7 @@ def _made(number: int, made: dict[int, Any]) -> Any:
     return made[number] if number in made else constants.empty(number)
 
 
-for _number, _class in zip(
-    _NUMBERS, (Future, FutureAwait, None, Receive, Inbox, Window, Backlog, deque, deque), strict=True
-):
+_CLASSES = (Future, FutureAwait, None, Receive, Inbox, Window, Backlog, deque, deque, TimerHandle)
+for _number, _class in zip(_NUMBERS, _CLASSES, strict=True):
     if _class is not None:  # `effects` registers its own
         constants.register_fresh(_number, _class)

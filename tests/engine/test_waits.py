@@ -19,9 +19,9 @@ def kept(monkeypatch):
     """How many waits were stored without their objects."""
     found, keep = [], waits.kept_wait
 
-    def noted(task):
+    def noted(task, parts):
         found.append(task.id)
-        return keep(task)
+        return keep(task, parts)
 
     monkeypatch.setattr("pstore._engine.taskstate.kept_wait", noted)
     return found
