@@ -32,7 +32,7 @@ __all__ = ["Dispatcher", "News"]
 THREADS = Limiter(f"{INTERNAL}threads", concurrency=IN_TURN)
 # So many more of them may stand in front of the threads, if as many have come back since the commit before: where
 # functions take no time, a commit is for many.
-MOST_AHEAD = 256
+MOST_AHEAD = 512
 
 
 class Dispatcher:

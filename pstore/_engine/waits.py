@@ -1,9 +1,9 @@
 """The wait of a task for its step, a message or a moment, as it is stored: without its objects.
 
 At nearly every commit a task that runs waits for one step, by ``await pstore.step(...)``, and most that do not run wait
-for a message, by ``await pstore.receive()``, or sleep, by ``await asyncio.sleep(...)``.  The objects of the wait are then
-as every such wait leaves them, so a record names them (`constants.fresh`), and says in the place of what the task waits
-for what is not known:
+for a message, by ``await pstore.receive()``, or sleep, by ``await asyncio.sleep(...)``.  The objects of the wait are
+then as every such wait leaves them, so a record names them (`constants.fresh`), and says in the place of what the task
+waits for what is not known:
 
     step       function and arguments; then number and context, where it is not the last step that the task has asked
                for, or has not the context that steps usually have
