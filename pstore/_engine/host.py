@@ -38,10 +38,10 @@ class Host:
         self._closed = False
 
     def start(self, attempt: Attempt, *, in_turn: bool) -> None:
-        """Call the function of the attempt's step; `in_turn` with others for which there are not enough threads."""
+        """Call the function of the attempt's step; `in_turn`: it is no coroutine function, and waits with others."""
         step = attempt.step
         context, call = step.context.copy(), functools.partial(step.fn, *step.args)
-        if is_coroutine_function(step.fn):
+        if not in_turn and is_coroutine_function(step.fn):
             self._async.start(attempt, functools.partial(call_in, attempt, call), context)
             return
         start = self._threads.call_in_turn if in_turn else self._threads.call

@@ -60,6 +60,8 @@ _locked_here: weakref.WeakKeyDictionary[SealedFileStorage, int] = weakref.WeakKe
 
 _IN_MEMORY = 16 << 20
 _CHUNK = 1 << 20
+_MOST_RECENT = 10_000  # records of which is known, without a look at the file, where they are and of which transaction
+_NOT_RECENT = (0, b"")
 
 
 def is_locked_here(path: str) -> bool:
@@ -228,11 +230,15 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
 
     def _store_at_once(self, oid: bytes, oldserial: bytes, sealed: bytes, transaction: Any) -> bool:
         """Do what ZODB does where nothing is in the way, in a third of the time; else tell so, and do nothing."""
-        before = self._index_get(oid, 0)
         if transaction is not self._transaction or self._is_read_only:
             return False
-        if before and os.pread(self._file.fileno(), 16, before) != oid + oldserial:
-            return False  # a conflict, or damage
+        before, serial = self._recent.get(oid, _NOT_RECENT)
+        if not before:
+            before, serial = self._index_get(oid, 0), oldserial
+            if before and os.pread(self._file.fileno(), 16, before) != oid + oldserial:
+                return False  # a conflict, or damage
+        if serial != oldserial:
+            return False  # a conflict
         if oid > self._oid:
             self.set_max_oid(oid)
         self._tindex[oid] = self._pos + self._tfile.tell() + self._thl
@@ -339,11 +345,23 @@ class SealedFileStorage(FileStorage):  # type: ignore[misc]  # ZODB has no types
             raise StoreInDoubt(self.__name__, self._doubt) from error
         start, self._pos = self._pos, self._nextpos
         self._index.update(self._tindex)
+        self._note_recent(tid)
         self._ltid = tid
         if self._sync:
             self._mark(start, self._pos, tid)
         else:
             self._found.start = start
+
+    def _note_recent(self, tid: bytes) -> None:
+        if len(self._recent) > _MOST_RECENT:
+            self._recent.clear()
+        for oid, place in self._tindex.items():
+            self._recent[oid] = place, tid
+
+    def _initIndex(self, index: Any, tindex: Any) -> Any:
+        """Take another index: all records may be elsewhere."""
+        self._recent: dict[bytes, tuple[int, bytes]] = {}
+        return super()._initIndex(index, tindex)
 
     def _abort(self) -> None:
         if self._nextpos:
