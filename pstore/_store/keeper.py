@@ -174,6 +174,11 @@ class Keeper:
     def _changed(self) -> list[Cluster]:
         """The clusters that have changed, as far as that is seen without storing them."""
         changed = self.live.heap.changed()
+        ghosts = [cluster.nodes[0] for cluster in changed if _is_ghost(cluster)]
+        if ghosts:
+            for obj in ghosts:  # a survey would load it while it goes on, and not know the cluster that it comes to
+                obj._p_activate()
+            changed = self.live.heap.changed()
         return changed + self._registered(changed)
 
     def _save_what_ends(self, changed: list[Cluster]) -> bool:
@@ -328,7 +333,7 @@ class Keeper:
             return 0 if self._is_changed() else self._collect()
 
     def _is_changed(self) -> bool:
-        changed = self.live.heap.changed()
+        changed = self._changed()
         if self._jar.registered or self.live.capsules.touched or self.live.shelf.is_changed:
             return True
         if not changed:
@@ -443,3 +448,9 @@ def _as_seen(path: str) -> str:
             break
     task, coroutine, rest = path.partition("]._coro")
     return f"task {task[len('tasks[') :]}{rest}" if coroutine and task.startswith("tasks[") else path
+
+
+def _is_ghost(cluster: Cluster) -> bool:
+    """Whether a cluster is that of a Persistent object that is to be loaded again."""
+    node = cluster.nodes[0] if cluster.nodes else None
+    return isinstance(node, Persistent) and node._p_changed is None

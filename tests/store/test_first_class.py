@@ -118,6 +118,27 @@ def test_deactivation_does_not_part_what_is_shared(path):
         assert account.lines is store.root["lines"]
 
 
+def test_a_commit_while_one_is_deactivated_is_no_conflict(path):
+    """The commit looks at it, and so loads it, under the record that it has."""
+    with Store(path) as store:
+        store.root["x"], store.root["y"] = account, other = Account("a"), Account("b")
+        store.root["lines"] = account.lines
+        store.persist()
+        for number in range(3):
+            account._p_deactivate()
+            other.lines.append(number)
+            store.persist()
+            assert account.lines is store.root["lines"]
+            account._p_deactivate()
+            store.collect()
+            account.name = number
+            account.lines.append(number)
+            store.persist()
+    with Store(path) as store:
+        assert (store.root["x"].name, store.root["x"].lines) == (2, [0, 1, 2])
+        assert store.root["x"].lines is store.root["lines"]
+
+
 def test_abort_takes_changes_back(path):
     with Store(path) as store:
         store.root["x"] = Account("a")
