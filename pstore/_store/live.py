@@ -236,6 +236,8 @@ class Live:
             if self._past is not None:
                 raise NoSuchState(self.name, f"object {number:,} of then was packed away meanwhile") from error
             raise StoreCorrupt(self.name, f"the record of object {number:,} is missing") from error
+        except (OSError, StorageError) as error:  # else what is being loaded would be said to be at fault
+            raise unreadable(self.name, error) from error
         version, body, references = decode(data)
         if version not in wanted:
             raise ValueError(f"a record of format {version} is where one of format {wanted[-1]} should be")
