@@ -7,13 +7,14 @@
 Owns: these trees, which stand beside the graph (`pstore._store.shelf`), however many parked tasks there are: what is
 asked of them costs what is found.
 
-Rule: an entry is as the task was stored; who brings a task back takes its entry out.
+Rules: an entry is as the task was stored; who brings a task back takes its entry out; what is to be changed is read
+before anything is, as the database may not be there.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -52,6 +53,10 @@ class Lot:
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
 
+    def tell_of_failures(self, told: Callable[[Exception], None]) -> None:
+        """Have it told when a part of it cannot be read."""
+        self._shelf.could_not_read = told
+
     def _find(self, name: str) -> Any:
         tree = self._shelf.find(name)
         return {} if tree is None else tree
@@ -59,6 +64,7 @@ class Lot:
     def put(self, task_id: str, entry: Entry) -> None:
         """Park a task."""
         tree = self._shelf.tree
+        self._read(task_id, entry)
         tree("tasks")[task_id] = (Reference(entry.record), *entry[1:])
         tree("since")[_since_key(entry)] = task_id
         if entry.deadline is not None:
@@ -70,10 +76,23 @@ class Lot:
         if entry is None:
             return
         tree = self._shelf.tree
+        self._read(task_id, entry)
         del tree("tasks")[task_id]
         del tree("since")[_since_key(entry)]
         if entry.deadline is not None:
             del tree("due")[_MOMENT.pack(entry.deadline, entry.order)]
+
+    def reach(self, task_id: str) -> None:
+        """Read what `take` is going to change, but for pages that an empty one has to be taken out of."""
+        entry = self.get(task_id)
+        if entry is not None:
+            self._read(task_id, entry)
+
+    def _read(self, task_id: str, entry: Entry) -> None:
+        self._find("tasks").get(task_id)
+        self._find("since").get(_since_key(entry))
+        if entry.deadline is not None:
+            self._find("due").get(_MOMENT.pack(entry.deadline, entry.order))
 
     def get(self, task_id: str) -> Entry | None:
         """What is known of a task that is parked."""

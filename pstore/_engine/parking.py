@@ -17,15 +17,18 @@ Principles:
    nothing.
 5. One that cannot be brought back when something happens to it (its code has changed, for instance) has not heard of
    it, and whoever did that to it may have gone on: memory is no state any more that a commit may keep.  The last commit
-   is, with which all begins again when that is mended.
+   is, with which all begins again when that is mended.  So it is when the program asks for tasks and the lot cannot be
+   read: what it makes of that error is not to be kept.  And when the lot may have been changed by half: for good.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 from asyncio.tasks import _register_task, _unregister_task
+from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -48,6 +51,9 @@ _BROUGHT_AT_ONCE = 10_000  # by one look at the clock
 _MANY = 1000  # tasks that leave with one commit
 _SOME = 20  # ids that are enough for people
 _NUMBER = itemgetter(0)
+_NOT_COMMITTED = (
+    "Nothing is committed since: the last commit is intact. Mend that, close the engine and open the store again."
+)
 
 
 class Tasks(Mapping[str, Task[Any]]):
@@ -114,22 +120,23 @@ class NoParking:
         is_due: whether a commit would park tasks, as far as that is known without looking at them.
         until: the task or future that the engine runs for, if it does: it stays.
         lost: with what a task could not be brought back, see principle 5; None: all could.
+        is_ruined: whether it is so for good, whoever asked.
     """
 
     is_due = False
     until: Any = None
     lost: BaseException | None = None
+    is_ruined = False
 
     def could_not_load(self, task: Task[Any], error: BaseException) -> None:
         """A task is not loaded, and cannot be, though something happens to it."""
         if self.lost is None:
-            name = self.id_of(task)
+            self.lost = error  # first, as it may be the whole store that cannot be read
+            name = None
+            with suppress(PstoreError):
+                name = self.id_of(task)
             whose = "A task that is not loaded" if name is None else f"Task {name!r}"
-            error.add_note(
-                f"{whose} could not be brought back. Nothing is committed since: the last commit is intact. "
-                "Mend that, close the engine and open the store again."
-            )
-            self.lost = error
+            error.add_note(f"{whose} could not be brought back. {_NOT_COMMITTED}")
 
     @contextmanager
     def looking(self) -> Iterator[None]:
@@ -138,7 +145,8 @@ class NoParking:
         try:
             yield
         finally:
-            self.lost = before
+            if not self.is_ruined:
+                self.lost = before
 
     def id_of(self, task: Task[Any]) -> str | None:
         """The id of a task that is parked, and cannot be loaded."""
@@ -213,6 +221,7 @@ class Parking(NoParking):
         self._came: list[Task[Any]] = []  # while a commit was made
         self._wait = 0
         self._before: int | None = None
+        lot.tell_of_failures(self._could_not_read)
 
     # -- looking
 
@@ -258,19 +267,37 @@ class Parking(NoParking):
         """See `NoParking`."""
         if not self._loop.state.parked:
             return now, math.inf
-        due = self._lot.due(now, _BROUGHT_AT_ONCE)
-        for task_id in due:
-            task = self.find(task_id)
-            if task is not None:
-                try:
-                    with self.looking():  # nothing has happened to it yet
-                        task.__capsule_load__()
-                except PstoreError as error:
-                    error.add_note(f"Task {task_id!r} was to be brought back, as its time has come; it stays as it is.")
-                    raise
-                self.came(task)
-        left = self._lot.next_due() if len(due) >= _BROUGHT_AT_ONCE else None
+        with self.looking():  # nothing has happened to them yet
+            due = self._lot.due(now, _BROUGHT_AT_ONCE)
+            for task_id in due:
+                self._bring(task_id)
+            left = self._lot.next_due() if len(due) >= _BROUGHT_AT_ONCE else None
         return (now, math.inf) if left is None else min((now, math.inf), left)
+
+    def _bring(self, task_id: str) -> None:
+        try:
+            task = self.find(task_id)
+            if task is None:
+                return
+            self._lot.reach(task_id)
+            task.__capsule_load__()
+        except PstoreError as error:
+            error.add_note(f"Task {task_id!r} was to be brought back, as its time has come; it stays as it is.")
+            raise
+        self.came(task)
+
+    def _could_not_read(self, error: Exception) -> None:
+        """A part of the lot could not be read: if it was the program that asked, it may go on all the same."""
+        if asyncio._get_running_loop() is self._loop and self.lost is None:
+            self.lost = error
+            error.add_note(f"It could not be found out which tasks there are. {_NOT_COMMITTED}")
+
+    def _ruin(self, error: BaseException) -> None:
+        """The lot may have been changed by half, or has what is in memory as well."""
+        self.is_ruined = True
+        if self.lost is None:
+            self.lost = error
+            error.add_note(f"The index of tasks could not be changed. {_NOT_COMMITTED}")
 
     def came(self, task: Task[Any]) -> None:
         """See `NoParking`."""
@@ -280,10 +307,15 @@ class Parking(NoParking):
         if self._committing:
             self._came.append(task)
             return
-        entry = self._lot.get(task.id)
-        if entry is None or self._capsules.meet(task) != entry.record:
-            return  # one that is done, and not found by its id any more
-        self._lot.take(task.id)
+        try:
+            entry = self._lot.get(task.id)
+            if entry is None or self._capsules.meet(task) != entry.record:
+                return  # one that is done, and not found by its id any more
+            self._lot.take(task.id)
+        except Exception as error:
+            state.tasks[task.id] = task  # it is here: who lets go of it would end it
+            self._ruin(error)
+            return
         state.parked -= 1
         state.shared.pop(task.number, None)
         state.tasks[task.id] = task
@@ -318,8 +350,17 @@ class Parking(NoParking):
         may = list(islice((task for task in tasks.values() if self._may_leave(task)), most))
         chosen = [task for task in may if id(task) not in touched]
         self._loop.take_out_timers(chosen)
-        for task in chosen:
-            self._park(task)
+        left = deque(chosen)
+        try:
+            with self.looking():
+                while left:
+                    self._park(left[0])
+                    left.popleft()
+        except BaseException:  # all stay
+            for task in left:
+                self._loop.take_up(task)
+            self.not_committed()
+            raise
         futile = len(may) == len(chosen) and not self._leaving
         back = self._before is not None and len(tasks) + len(self._leaving) >= self._before  # who left has come back
         self._before = len(tasks) + len(self._leaving)
@@ -348,14 +389,17 @@ class Parking(NoParking):
             self._loop.take_up(task)
             return
         task.touch()  # who held a part of it until now may have changed that: it is stored once more
-        state = self._loop.state
-        if shared:
-            state.shared[task.number] = shared
         first = ((timer.when(), timer.order) for timer in task.timers.values())
         deadline, order = min(first, default=(None, 0))
-        since = self._loop.services.index.left(task)
-        record = self._capsules.meet(task)
-        self._lot.put(task.id, Entry(record, STATES.index(state_of(task)), since, task.number, deadline, order))
+        state, index, record = self._loop.state, self._loop.services.index, self._capsules.meet(task)
+        since = index.left(task)
+        try:
+            self._lot.put(task.id, Entry(record, STATES.index(state_of(task)), since, task.number, deadline, order))
+        except BaseException:
+            index.came(task, since)
+            raise
+        if shared:
+            state.shared[task.number] = shared
         state.parked += 1
         del state.tasks[task.id]
         self._leaving.append((task, contents))

@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 from BTrees.OOBTree import OOBTree, OOBucket
 from persistent import PickleCache
-from ZODB.POSException import POSKeyError
+from ZODB.POSException import POSKeyError, StorageError
 
 from pstore._store.records import PAGE_FORMAT, Jar, decode, encode
-from pstore.errors import StoreCorrupt
+from pstore.errors import StoreCorrupt, StoreError
 
 __all__ = ["Reference", "Shelf"]
 
@@ -81,7 +82,10 @@ class Shelf:
     Attributes:
         oid: as above; it is given by `records`.
         is_named: the database names it by now.
+        could_not_read: told of a page that could not be read, before whoever asked for it is.
     """
+
+    could_not_read: Callable[[Exception], None] | None = None
 
     def __init__(self, name: str, jar: Jar, oid: bytes | None) -> None:
         self.oid = oid
@@ -108,14 +112,24 @@ class Shelf:
     def setstate(self, obj: Any) -> None:
         """Load a page."""
         try:
+            self._load(obj)
+        except Exception as error:
+            if self.could_not_read is not None:
+                self.could_not_read(error)
+            raise
+
+    def _load(self, obj: Any) -> None:
+        number = int.from_bytes(obj._p_oid, "big")
+        try:
             data, serial = self._jar.read(obj._p_oid)
             version, body, references = decode(data)
             if version != PAGE_FORMAT:
                 raise ValueError(f"a record of format {version} is where one of format {PAGE_FORMAT} should be")
             state = _Reader(body, references, self).load()
         except (POSKeyError, ValueError, EOFError, IndexError, pickle.UnpicklingError) as error:
-            number = int.from_bytes(obj._p_oid, "big")
             raise StoreCorrupt(self._name, f"page {number:,} of its index cannot be read ({error!r})") from error
+        except (OSError, StorageError) as error:  # of the disk or the server, not of the bytes
+            raise StoreError(self._name, f"page {number:,} of its index cannot be read ({error!r})") from error
         obj.__setstate__(state)
         obj._p_serial = serial
 
