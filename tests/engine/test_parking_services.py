@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import random
 import shutil
@@ -15,7 +16,7 @@ from persistent import Persistent
 
 import pstore
 from pstore._store.filestorage import SealedFileStorage
-from pstore.errors import EngineInterrupted, StoreError, StoreInDoubt, StoreUnavailable
+from pstore.errors import EngineInterrupted, StoreError, StoreInDoubt, StoreNotWritten, StoreUnavailable
 from pstore.testing import VirtualClock
 from pstore.testing.faults import Faults
 from tests.engine.crash import after_commits
@@ -326,6 +327,35 @@ def test_whatever_cannot_be_written(many, tmp_path, partial, caplog):
                 break
         assert found == wanted, at
     assert {"pwrite program.fs", "fsync program.fs"} <= set(hits), hits
+
+
+def test_an_index_that_was_not_written_is_written_by_the_next_commit(tmp_path, path, monkeypatch):
+    persist, failed = pstore.Store.persist, []
+
+    def failing(store, note=None):
+        if not store.parts["loop"].parking._leaving or len(failed) > 2:
+            return persist(store, note)
+        failed.append(1)
+        with Faults(tmp_path, 1):
+            return persist(store, note)
+
+    with opened(path) as engine:
+        log = engine.root.setdefault("log", [])
+        for number in range(40):
+            engine.spawn(sleeps, number, log, 5 + number % 3, id=f"s{number}")
+        with monkeypatch.context() as patch:
+            patch.setattr(pstore.Store, "persist", failing)
+            for _ in range(5):
+                with contextlib.suppress(StoreNotWritten):
+                    settle(engine, 1)
+        assert len(failed) == 3
+        settle(engine)
+        assert parked(engine) == 40
+    with opened(path, start=1001.0) as engine:
+        assert sorted(engine.tasks) == sorted(f"s{number}" for number in range(40))
+        assert engine.run() == []
+        assert sorted(own[0] for _, own in engine.root["log"]) == list(range(40))
+        assert all(task.done() for task in engine.tasks.values())
 
 
 # -- letters out
