@@ -81,6 +81,8 @@ _STORED = {number: constants.register(number, function) for number, function in 
 
 def write_table(entries: Sequence[int | type]) -> bytes:
     """The table of a body."""
+    if not entries:
+        return b"\0"
     short = bytearray((len(entries),)) if len(entries) < _SHORT else None
     for entry in entries:
         if short is None:

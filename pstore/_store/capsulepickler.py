@@ -27,7 +27,7 @@ __all__ = ["CapsulePickler", "Written"]
 
 _PROTOCOL = 5
 _LARGE = 16384  # bytes of a state from which on its parts are left to the clusters
-_FRAMES = (GeneratorType, CoroutineType)
+_FRAMES = frozenset((GeneratorType, CoroutineType))
 _HASHING = (dict, set, frozenset)
 _FRAME = b"\x95"  # the instruction, see pickletools
 _EMPTY = ()
@@ -90,6 +90,8 @@ class CapsulePickler(pickle.Pickler):
         self._references: list[bytes] = []
         self._places: list[tuple[Cluster, int]] = []
         self._numbers: dict[int, int] = {}
+        self._always: dict[int, int] = {}
+        self._codes: dict[bytes, tuple[bytes, Code, int]] = {}
         self.by_name: dict[int, Any] = {}
         self._kept: list[Any] = []
         self._looked_at: Container[int] = ()
@@ -99,6 +101,8 @@ class CapsulePickler(pickle.Pickler):
         """Begin to write for a commit: what is found by name may be another thing by now."""
         self.by_name.clear()
         self._kept.clear()
+        self._codes.clear()
+        self._always = {**constants.known, id(self._capsules.owner()): constants.reference_to(constants.OWNER)}
 
     def end(self) -> None:
         """Hold nothing of the heap: by that it is known who else holds it."""
@@ -110,9 +114,8 @@ class CapsulePickler(pickle.Pickler):
         chunks.clear()
         self._home = self._heap.home
         self._looked_at = self._capsules.looked_at(head)
-        self._known = constants.known.copy()
+        self._known = self._always.copy()
         self._known[id(head)] = 0
-        self._known[id(self._capsules.owner())] = constants.reference_to(constants.OWNER)
         self._met, self._shared = {}, []
         self._entries, self._references, self._places = [], [], []
         state = head.__capsule_state__(self._fresh_parts(head))
@@ -140,11 +143,14 @@ class CapsulePickler(pickle.Pickler):
         parts: tuple[Any, ...]
         parts, references = head.__capsule_parts__()
         if parts:
-            keys = tuple(map(id, parts))
-            if not (self._home.keys().isdisjoint(keys) and self._claims.keys().isdisjoint(keys)):
-                return ()
-            self._met.update(zip(keys, parts, strict=True))
-            self._known.update(zip(keys, references, strict=True))
+            home, claims, met, known = self._home, self._claims, self._met, self._known
+            for part in parts:
+                key = id(part)
+                if key in home or key in claims:
+                    return ()
+            for part, reference in zip(parts, references):  # noqa: B905  # as many; to check that takes as long again
+                key = id(part)
+                met[key], known[key] = part, reference
         return parts
 
     def _claimed(self) -> list[int]:
@@ -199,6 +205,9 @@ class CapsulePickler(pickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         cls = type(obj)
+        if cls in _FRAMES and not recipes:  # as below, in less time
+            reduce: Any = reducer_of[cls]
+            return self._discard(obj) if id(obj) in self._claims else self._framed(obj, reduce(obj))
         named = self.by_name.get(id(obj))
         if named is not None:
             return named if named is NotImplemented else _anew(named)
@@ -227,11 +236,7 @@ class CapsulePickler(pickle.Pickler):
         if issubclass(cls, _HASHING) and not ATOMS.issuperset(map(type, obj)):
             return self._discard(obj)
         self._met[id(obj)] = obj
-        if cls in _FRAMES:
-            self.frames.append(obj)
-            if value[0] is frame and len(value[1]) == 3:
-                return self._coded(*value[1])
-        return value
+        return self._framed(obj, value) if cls in _FRAMES else value
 
     # ------------------------------------------------------------
 
@@ -241,11 +246,22 @@ class CapsulePickler(pickle.Pickler):
         self._kept.append(obj)
         return value
 
+    def _framed(self, obj: Any, value: Any) -> Any:
+        self._met[id(obj)] = obj
+        self.frames.append(obj)
+        return self._coded(*value[1]) if value[0] is frame and len(value[1]) == 3 else value
+
     def _coded(self, key: bytes, encoded: bytes, state: tuple[Any, ...]) -> Any:
-        code = self._capsules.code(key, encoded)
-        if id(code) not in self._home:
-            self._shared.append(self._capsules.codes())
-        self._known[id(code)] = constants.reference_to(constants.CODES + code.number)
+        known = self._codes.get(key)
+        if known is None or known[0] is not encoded:
+            code = self._capsules.code(key, encoded)
+            known = encoded, code, constants.reference_to(constants.CODES + code.number)
+            if id(code) in self._home:
+                self._codes[key] = known
+            else:
+                self._shared.append(self._capsules.codes())
+        _, code, reference = known
+        self._known[id(code)] = reference
         return frame_at, (code, *state)
 
     def _leave(self, obj: Any) -> int:
