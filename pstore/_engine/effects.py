@@ -130,8 +130,8 @@ constants.register_fresh(103, StepCall)
 
 def _asking_task() -> str:
     loop = asyncio._get_running_loop()
-    task = asyncio.current_task(loop) if isinstance(loop, DurableLoop) else None
-    return str(getattr(task, "id", ""))
+    task = loop.running_task if isinstance(loop, DurableLoop) else None
+    return "" if task is None else str(task.id)
 
 
 class StepFunction(Coroutine[Any, Any, T], Generic[P, T]):

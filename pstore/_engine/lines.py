@@ -101,7 +101,8 @@ class Line:
     def push(self, step: Step) -> None:
         """Let a step wait."""
         options = step.options or NONE
-        key, aside = _key_of(step), self._aside.get(_key_of(step))
+        key = _key_of(step)
+        aside = self._aside.get(key)
         if aside is None:
             turns = self._lines_of(options.priority).setdefault(key, _Turns())
         else:
@@ -111,7 +112,8 @@ class Line:
 
     def take(self, now: float) -> Step | None:
         """Let the next go, and count it; None: nobody may go now."""
-        self._reopen(now)
+        if self._waking:
+            self._reopen(now)
         if not self._size or not self._may_go(now):
             return None
         while (found := self._first()) is not None:
@@ -160,12 +162,18 @@ class Line:
         if most is not None and self.running >= most + self.ahead:
             self.wake = None  # the next that comes back wakes
             return False
+        self.wake = None
+        if self.limits.limiter.rate is None:
+            return True
         free = self.limits.free_at(now)
         self.wake = free if free > now else None
         return free <= now
 
     def _key_may_go(self, key: str, now: float) -> bool:
-        most = self.limits.limiter.key_concurrency
+        limiter = self.limits.limiter
+        most = limiter.key_concurrency
+        if most is None and limiter.key_rate is None:
+            return True
         if most is not None and self._of_key.get(key, 0) >= most:
             return False
         free = self.limits.key_free_at(key, now)

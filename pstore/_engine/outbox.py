@@ -277,8 +277,7 @@ class Outbox:
         """
         given, loop = options or NONE, self._loop
         owner: Any = loop.running_task or loop.state
-        number = self._new_number(owner) if given.key is None else None
-        key = self._free_key(str(given.key), fn) if number is None else owner.key_of(number)
+        number, key = self._new_key(owner) if given.key is None else (None, self._free_key(str(given.key), fn))
         if given.limit is not None:
             self.limits_of(given)
         step = Step(key, fn, args, retry, context, options)
@@ -297,11 +296,12 @@ class Outbox:
     def _add(self, step: Step) -> None:
         self.pending[step.key] = self._of_future[id(step.future)] = step
 
-    def _new_number(self, owner: Any) -> int:
+    def _new_key(self, owner: Any) -> tuple[int, str]:
         while True:
             owner.asked += 1
-            if owner.key_of(owner.asked) not in self.pending:  # as somebody may have given that very key
-                return int(owner.asked)
+            key = owner.key_of(owner.asked)
+            if key not in self.pending:  # as somebody may have given that very key
+                return owner.asked, key
 
     def _free_key(self, key: str, fn: Callable[..., Any]) -> str:
         known = self.pending.get(key)

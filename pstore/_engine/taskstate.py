@@ -57,24 +57,30 @@ _PARTS_OF_MORE = ("_callbacks", "_context", "timers", "steps")
 
 def kept_state(task: Task[Any], parts: tuple[Any, ...]) -> tuple[Any, ...]:
     """The state of a task, without its `parts`, as of `wait_of`."""
-    flags = task.spawned * _SPAWNED + task.keep * _KEEP + task._must_cancel * _MUST_CANCEL
-    flags += task._asyncio_future_blocking * _BLOCKING + task._owns_context * _OWNS_CONTEXT
+    flags = task.spawned * _SPAWNED + task.keep * _KEEP
+    if task._must_cancel or task._asyncio_future_blocking:
+        flags += task._must_cancel * _MUST_CANCEL + task._asyncio_future_blocking * _BLOCKING
     context: Any = task._context
-    if task._owns_context and len(context) < 2:  # what nobody else knows, and has nothing of the program's in it
-        own = context.get(origin)
-        if own == task.id:
-            flags, context = flags | _OWN_ORIGIN, None
-        elif own is not None or not len(context):
-            context = own
-    own_inbox = has_inbox(parts)
+    if task._owns_context:
+        flags += _OWNS_CONTEXT
+        if len(context) < 2:  # what nobody else knows, and has nothing of the program's in it
+            own = context.get(origin)
+            if own == task.id:
+                flags, context = flags + _OWN_ORIGIN, None
+            elif own is not None or not len(context):
+                context = own
+    timers, steps, waiter = task.timers, task.steps, task._fut_waiter
+    own_inbox = False
+    wait: tuple[Any, ...] = () if waiter is None else (waiter,)
+    if parts:
+        wait, own_inbox = kept_wait(task, parts), has_inbox(parts)
+        steps = {}
+        if timers and has_timer(parts):
+            timers = {}
     rare = _rare_of(task, own_inbox) if _is_rare(task, own_inbox) else None
-    steps = () if parts else tuple(task.steps.values())
-    waiter = task._fut_waiter
-    timers = () if has_timer(parts) else tuple(task.timers.values())
-    wait: tuple[Any, ...] = kept_wait(task, parts) if parts else () if waiter is None else (waiter,)
-    if task._callbacks or context is not None or timers or steps or rare:
+    if context is not None or rare or timers or steps or task._callbacks:
         flags |= _MORE
-        wait += (tuple(_kept_callbacks(task._callbacks)), context, timers, steps, rare)
+        wait += (tuple(_kept_callbacks(task._callbacks)), context, tuple(timers.values()), tuple(steps.values()), rare)
     # The coroutine first, so that the path to what cannot be stored leads through it, not through callbacks.
     coro = task._coro if task._state == PENDING else None
     return coro, task.id, task.number, task.asked << _FLAGS | flags, task.since, *wait

@@ -320,10 +320,13 @@ def _held_by_others(met: dict[int, Any]) -> list[int]:
     So whatever holds others, and was made for writing, has gone before they are counted.
     """
     kept = []
-    for key in list(met):
-        obj = met.pop(key)
+    objects = list(met.values())
+    met.clear()
+    objects.reverse()
+    while objects:
+        obj = objects.pop()
         if getrefcount(obj) > _ONLY_MET:
-            kept.append(key)
+            kept.append(id(obj))
     return kept
 
 
