@@ -469,8 +469,9 @@ class Engine(Door):
             )
         if self._loop.parking.lost is not None:
             raise errors.EngineInterrupted(
-                f"{self._store.name}: a task could not be brought back when something happened to it, so nothing more "
-                "is committed; the last commit is intact: mend that, close the engine and open the store again"
+                f"{self._store.name}: a task could not be brought back when something happened to it, or the index of "
+                "tasks could not be read, so nothing more is committed; the last commit is intact: mend that, close "
+                "the engine and open the store again"
             ) from self._loop.parking.lost
         if self._broken:
             raise errors.EngineInterrupted(
