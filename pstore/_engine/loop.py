@@ -52,7 +52,8 @@ __all__ = ["DurableLoop", "running_loop"]
 T = TypeVar("T")
 logger = logging.getLogger("pstore")
 
-# Bounds of a batch, so that a task that never rests does not keep the others' commits waiting.
+# Bounds of a batch, so that a task that never rests does not keep the others' commits waiting.  Where a commit takes
+# longer than that, as with a hundred thousand tasks that are not parked yet, or on a slow disk, a batch may as well.
 BATCH_CALLS = 2_000
 BATCH_SECONDS = 0.1
 
@@ -85,6 +86,7 @@ class DurableLoop(AsyncGenLoop):
         latest: the time when the last call was made, UTC seconds; time goes on from there after a restart.
         touched: tasks that may have changed since the last commit; the store's.
         running_task: the task that is making a step.
+        commit_seconds: how long the last commit took.
         live_asyncgens: async generators that were begun and live; not stored as such.
         unreported: spawned tasks that failed and of which this process has told nobody; not stored.
         finished: ids of futures that came to be done since the last commit, with some of others; not stored.
@@ -112,6 +114,7 @@ class DurableLoop(AsyncGenLoop):
         self._old: dict[str, Any] | None = None
         self.touched: dict[int, weakref.ref[Any]] = {}
         self.running_task: Task[Any] | None = None
+        self.commit_seconds = 0.0
         self.latest = 0.0
         self._timeline = Timeline(SystemClock())
         self._running = self._closed = self.interrupted = False
@@ -241,14 +244,16 @@ class DurableLoop(AsyncGenLoop):
             self._batching = None
 
     def _run_rounds(self, until: asyncio.Future[Any] | Future[Any] | None) -> bool:
-        calls, end, is_last = 0, time.monotonic() + BATCH_SECONDS, False
-        while not self.interrupted and calls < BATCH_CALLS:
+        seconds = max(BATCH_SECONDS, self.commit_seconds)
+        most = int(BATCH_CALLS * seconds / BATCH_SECONDS)
+        calls, end, is_last = 0, time.monotonic() + seconds, False
+        while not self.interrupted and calls < most:
             now = self.time()
             self._ready.extend(self._timers.take_due(*self.parking.bring_due(now)))
             if not self.has_ready():
                 break
             self.latest = now
-            calls += self._run_round(self._ready, BATCH_CALLS - calls)
+            calls += self._run_round(self._ready, most - calls)
             calls += self._run_round(self._from_outside)
             if is_last or self.parking.lost is not None or time.monotonic() >= end:
                 break

@@ -123,6 +123,20 @@ def test_a_call_from_outside_that_holds_the_engine_is_never_stored(reopen, monke
     assert "from outside" in reopen().tasks
 
 
+@pytest.mark.parametrize("seconds, batches", [(0.0, 10), (0.05, 10), (0.5, 2), (60.0, 1)])
+def test_a_batch_is_larger_where_a_commit_takes_longer(reopen, monkeypatch, seconds, batches):
+    monkeypatch.setattr("pstore._engine.loop.BATCH_CALLS", 10)
+    loop, begun = reopen()._loop, []
+    for _ in range(100):
+        loop.call_soon(begun.append, 1)
+    count = 0
+    while loop.has_ready():
+        loop.commit_seconds = seconds
+        loop.run_batch()
+        count += 1
+    assert (count, len(begun)) == (batches, 100)
+
+
 def test_stop_ends_a_run_that_is_to_last(reopen):
     engine = reopen()
     thread = threading.Thread(target=engine.call_soon_threadsafe, args=(engine.stop,))
