@@ -146,7 +146,7 @@ def _bytes_of_a_step(folder: Path) -> int:
 
 def _measure_many_tasks(effort: Effort, sides: _Sides) -> dict[str, Any]:
     quick = effort.runs < 5
-    tasks, steps, of_peers, rounds = (50, 3, 2, 2) if quick else (1000, 10, 2, 2)
+    tasks, steps, of_peers, rounds = (50, 3, 2, 2) if quick else (1000, 10, 2, 5)
     for turn in range(rounds):
         sides.take(OURS, "many_tasks", f"{turn}", tasks=tasks, steps=steps)
         for peer in sides.peers:

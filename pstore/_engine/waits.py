@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 __all__ = [
     "MESSAGE",
     "NO_WAIT",
-    "kept_wait",
     "has_inbox",
     "has_timer",
+    "kept_wait",
     "restore_message_wait",
     "restored_step",
     "restored_timer",

@@ -396,15 +396,19 @@ async def posts(number, log):
     log.append(own)
 
 
+def begin_posting(engine):
+    engine.deliver("hooks", hook)
+    if "log" not in engine.root:
+        log = engine.root["log"] = []
+        for number in range(LETTERS):
+            engine.spawn(posts, number, log, id=f"p{number}")
+        engine.commit()
+
+
 def posting(path, resident, start=1000.0):
     """Go on with the program in a store; gives what it has logged, the ids of dead letters and what arrived."""
     with opened(path, resident, start) as engine:
-        engine.deliver("hooks", hook)
-        if "log" not in engine.root:
-            log = engine.root["log"] = []
-            for number in range(LETTERS):
-                engine.spawn(posts, number, log, id=f"p{number}")
-            engine.commit()
+        begin_posting(engine)
         assert engine.run() == []
         assert all(task.done() for task in engine.tasks.values())
         assert not engine._loop.services.deliveries.lanes
@@ -464,12 +468,7 @@ def test_letters_of_tasks_that_are_parked_when_processes_go_on_and_on(world, pat
                 raise Gone
 
         with pstore.open(path, clock=clock, resident=draw.choice([0, 2, 6]), durability="os") as engine:
-            engine.deliver("hooks", hook)
-            if "log" not in engine.root:
-                log = engine.root["log"] = []
-                for number in range(LETTERS):
-                    engine.spawn(posts, number, log, id=f"p{number}")
-                engine.commit()
+            begin_posting(engine)
             try:
                 with after_commits(gone):
                     ended = engine.run() == []
