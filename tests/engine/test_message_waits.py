@@ -183,12 +183,53 @@ async def is_iterated():
     return await with_teller(program, 1, 2, 3)
 
 
-async def has_attributes():
+async def inbox_has_an_attribute():
     async def program():
-        inbox = pstore.inbox()
-        inbox.mine, inbox.known.mine = "inbox", "known"
-        message = await pstore.receive()
-        return message, pstore.inbox().mine, pstore.inbox().known.mine
+        pstore.inbox().mine = "mine"
+        return await pstore.receive(), pstore.inbox().mine
+
+    return await with_teller(program, 1)
+
+
+async def window_has_an_attribute():
+    async def program():
+        pstore.inbox().known.mine = "mine"
+        return await pstore.receive(), pstore.inbox().known.mine
+
+    return await with_teller(program, 1)
+
+
+async def backlog_has_an_attribute():
+    async def program():
+        pstore.inbox()._messages.mine = "mine"
+        return await pstore.receive(), pstore.inbox()._messages.mine
+
+    return await with_teller(program, 1)
+
+
+async def receive_has_an_attribute():
+    async def program():
+        receive = pstore.receive()
+        receive.mine = "mine"
+        return await receive, receive.mine
+
+    return await with_teller(program, 1)
+
+
+async def window_is_another():
+    async def program():
+        known = pstore.inbox().known
+        known.count, known.seconds = 5, 60.0
+        return await pstore.receive(), pstore.inbox().known.count, pstore.inbox().known.seconds
+
+    return await with_teller(program, 1)
+
+
+async def window_has_no_end():
+    async def program():
+        known = pstore.inbox().known
+        known.count, known.seconds = None, 1e9
+        return await pstore.receive(), pstore.inbox().known.count, pstore.inbox().known.seconds
 
     return await with_teller(program, 1)
 
@@ -205,7 +246,12 @@ PROGRAMS = {
     beside_a_timer: 1,
     is_cancelled: "cancelled",
     is_iterated: [1, 2, 3],
-    has_attributes: (1, "inbox", "known"),
+    inbox_has_an_attribute: (1, "mine"),
+    window_has_an_attribute: (1, "mine"),
+    backlog_has_an_attribute: (1, "mine"),
+    receive_has_an_attribute: (1, "mine"),
+    window_is_another: (1, 5, 60.0),
+    window_has_no_end: (1, None, 1e9),
 }
 
 
@@ -291,6 +337,22 @@ def test_who_holds_a_part_while_it_is_stored_can_lead_to_it_later(tmp_path, what
         engine.send("task", 1)
         engine.send("task", 2)
         assert engine.run(engine.tasks["task"]) == (1, 2)
+
+
+def test_a_callback_of_another_is_kept(tmp_path):
+    with opened(tmp_path / "s.fs") as engine:
+        engine.spawn(receives_two, id="task")
+        engine.run()
+        engine.tasks["task"]._fut_waiter.add_done_callback(engine.root.setdefault("seen", []).append)
+        engine.root["seen"].append("first")
+        engine.tasks["task"].touch()
+        engine.commit()
+    with opened(tmp_path / "s.fs") as engine:
+        engine.send("task", 1)
+        engine.send("task", 2)
+        assert engine.run(engine.tasks["task"]) == (1, 2)
+        engine.run()
+        assert len(engine.root["seen"]) == 2
 
 
 def test_what_was_sent_by_id_is_remembered(tmp_path):

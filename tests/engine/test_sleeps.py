@@ -113,6 +113,34 @@ async def future_is_done_earlier():
     return await future, now() - begin, await other
 
 
+def set_twice(future, value):
+    future.set_result(value * 2)
+
+
+async def another_callback():
+    future = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(2, set_twice, future, "ab")
+    return await future
+
+
+async def timer_of_another_future():
+    loop = asyncio.get_running_loop()
+    awaited, other = loop.create_future(), loop.create_future()
+    loop.call_later(20, asyncio.futures._set_result_unless_cancelled, other, "other")
+    setting = asyncio.create_task(sets(awaited))
+    found = await awaited
+    return found, await other, await setting
+
+
+async def timer_in_another_context():
+    context = contextvars.copy_context()
+    context.run(variable.set, "other")
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    handle = loop.call_later(2, asyncio.futures._set_result_unless_cancelled, future, 7, context=context)
+    return await future, handle._context.get(variable)
+
+
 async def sets(future):
     await asyncio.sleep(3)
     future.set_result("early")
@@ -130,6 +158,9 @@ PROGRAMS = {
     in_a_context: "mine",
     handle_is_held: (7, True, 2, False),
     future_is_done_earlier: ("early", 3, "early"),
+    another_callback: "abab",
+    timer_of_another_future: ("early", "other", "early"),
+    timer_in_another_context: (7, "other"),
 }
 
 
