@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 
 import pytest
 
@@ -126,10 +127,13 @@ async def another_callback():
 async def timer_of_another_future():
     loop = asyncio.get_running_loop()
     awaited, other = loop.create_future(), loop.create_future()
-    loop.call_later(20, asyncio.futures._set_result_unless_cancelled, other, "other")
-    setting = asyncio.create_task(sets(awaited))
-    found = await awaited
-    return found, await other, await setting
+    other.add_done_callback(functools.partial(pass_on, awaited))
+    loop.call_later(2, asyncio.futures._set_result_unless_cancelled, other, "ab")
+    return await awaited, other.result()
+
+
+def pass_on(future, done):
+    set_twice(future, done.result())
 
 
 async def timer_in_another_context():
@@ -159,7 +163,7 @@ PROGRAMS = {
     handle_is_held: (7, True, 2, False),
     future_is_done_earlier: ("early", 3, "early"),
     another_callback: "abab",
-    timer_of_another_future: ("early", "other", "early"),
+    timer_of_another_future: ("abab", "ab"),
     timer_in_another_context: (7, "other"),
 }
 
