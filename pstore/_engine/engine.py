@@ -19,7 +19,6 @@ import atexit
 import os
 import queue
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -395,9 +394,7 @@ class Engine(Door):
         self._loop.settle()
         try:
             self._store.thorough = not self._loop.has_ready()  # the next thing to do may be to wait
-            began = time.monotonic()
             tid = self._store.persist(note)
-            self._loop.commit_seconds = time.monotonic() - began
         except BaseException as error:
             self._loop.parking.not_committed()
             if not isinstance(error, errors.CaptureError):

@@ -52,8 +52,9 @@ __all__ = ["DurableLoop", "running_loop"]
 T = TypeVar("T")
 logger = logging.getLogger("pstore")
 
-# Bounds of a batch, so that a task that never rests does not keep the others' commits waiting.  Where a commit takes
-# longer than that, as with a hundred thousand tasks that are not parked yet, or on a slow disk, a batch may as well.
+# Bounds of a batch, so that a task that never rests does not keep the others' commits waiting.  With more tasks than
+# BATCH_TASKS, that are not parked yet, a batch may have as many times more: each commit looks at the table of them.
+BATCH_TASKS = 16_000
 BATCH_CALLS = 2_000
 BATCH_SECONDS = 0.1
 
@@ -86,7 +87,6 @@ class DurableLoop(AsyncGenLoop):
         latest: the time when the last call was made, UTC seconds; time goes on from there after a restart.
         touched: tasks that may have changed since the last commit; the store's.
         running_task: the task that is making a step.
-        commit_seconds: how long the last commit took.
         live_asyncgens: async generators that were begun and live; not stored as such.
         unreported: spawned tasks that failed and of which this process has told nobody; not stored.
         finished: ids of futures that came to be done since the last commit, with some of others; not stored.
@@ -114,7 +114,6 @@ class DurableLoop(AsyncGenLoop):
         self._old: dict[str, Any] | None = None
         self.touched: dict[int, weakref.ref[Any]] = {}
         self.running_task: Task[Any] | None = None
-        self.commit_seconds = 0.0
         self.latest = 0.0
         self._timeline = Timeline(SystemClock())
         self._running = self._closed = self.interrupted = False
@@ -244,9 +243,9 @@ class DurableLoop(AsyncGenLoop):
             self._batching = None
 
     def _run_rounds(self, until: asyncio.Future[Any] | Future[Any] | None) -> bool:
-        seconds = max(BATCH_SECONDS, self.commit_seconds)
-        most = int(BATCH_CALLS * seconds / BATCH_SECONDS)
-        calls, end, is_last = 0, time.monotonic() + seconds, False
+        scale = max(1.0, len(self.state.tasks) / BATCH_TASKS)
+        most, calls = int(BATCH_CALLS * scale), 0
+        end, is_last = time.monotonic() + BATCH_SECONDS * scale, False
         while not self.interrupted and calls < most:
             now = self.time()
             self._ready.extend(self._timers.take_due(*self.parking.bring_due(now)))

@@ -123,18 +123,22 @@ def test_a_call_from_outside_that_holds_the_engine_is_never_stored(reopen, monke
     assert "from outside" in reopen().tasks
 
 
-@pytest.mark.parametrize("seconds, batches", [(0.0, 10), (0.05, 10), (0.5, 2), (60.0, 1)])
-def test_a_batch_is_larger_where_a_commit_takes_longer(reopen, monkeypatch, seconds, batches):
+@pytest.mark.parametrize("tasks, batches", [(0, 12), (3, 12), (12, 4), (100, 1)])
+def test_a_batch_is_larger_where_there_are_more_tasks(reopen, monkeypatch, tasks, batches):
+    """Else starting very many were quadratic, as each commit looks at the table of those that are not parked."""
+    engine = reopen()
+    for _ in range(tasks):
+        engine.spawn(nap, 100)
+    engine.run(engine.spawn(nap, 0))
     monkeypatch.setattr("pstore._engine.loop.BATCH_CALLS", 10)
-    loop, begun = reopen()._loop, []
-    for _ in range(100):
-        loop.call_soon(begun.append, 1)
-    count = 0
-    while loop.has_ready():
-        loop.commit_seconds = seconds
-        loop.run_batch()
+    monkeypatch.setattr("pstore._engine.loop.BATCH_TASKS", 4)
+    begun, count = [], 0
+    for _ in range(120):
+        engine._loop.call_soon(begun.append, 1)
+    while engine._loop.has_ready():
+        engine._loop.run_batch()
         count += 1
-    assert (count, len(begun)) == (batches, 100)
+    assert (count, len(begun)) == (batches, 120)
 
 
 def test_stop_ends_a_run_that_is_to_last(reopen):
