@@ -88,9 +88,10 @@ def main() -> None:
             draw(results, path)
             print(f"written: {path}")
     for source in sorted(folder.glob("engine-3.[0-9]*.json")):
-        path = source.with_suffix(".svg")
-        engine_curves.draw(read(source), path)
-        print(f"written: {path}")
+        path, results = source.with_suffix(".svg"), read(source)
+        if "resume" in results["benchmarks"]:  # else there is no curve
+            engine_curves.draw(results, path)
+            print(f"written: {path}")
 
 
 if __name__ == "__main__":

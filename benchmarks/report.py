@@ -332,7 +332,8 @@ def _engine_table(version: str, results: dict[str, Any]) -> str:
             bar = entry["bars"].get(_BAR_KEYS.get(pattern, key))
             others = [entry["ratios"].get(f"{key}_{peer}") or side for peer, side in zip(peers, sides[1:], strict=True)]
             cells = [told, _spread(ours), _bar(bar), *map(_spread, others)]
-            lines.append("| " + " | ".join(cells) + " |")
+            if any(cells[1:]):
+                lines.append("| " + " | ".join(cells) + " |")
         load = _short(entry["load_average_1_min"]["median"])
         cells = [f"`fsync` just before, us; load average {load}", _spread(entry["fsync_us"].get("pstore")), ""]
         lines.append("| " + " | ".join([*cells, *(_spread(entry["fsync_us"].get(peer)) for peer in peers)]) + " |")
