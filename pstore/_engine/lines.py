@@ -159,10 +159,9 @@ class Line:
 
     def _may_go(self, now: float) -> bool:
         most = self.limits.limiter.concurrency
-        if most is not None and self.running >= most + self.ahead:
-            self.wake = None  # the next that comes back wakes
-            return False
         self.wake = None
+        if most is not None and self.running >= most + self.ahead:
+            return False  # the next that comes back wakes
         if self.limits.limiter.rate is None:
             return True
         free = self.limits.free_at(now)

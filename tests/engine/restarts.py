@@ -6,8 +6,15 @@ import itertools
 import shutil
 
 import pstore
+from pstore._store.records import decode
 from pstore.testing import VirtualClock
 from tests.engine.crash import after_commits
+
+
+def record_of(engine, task_id="task"):
+    """The body of the record of a task, as it was committed."""
+    oid = engine.store._keeper.live.capsules.meet(engine.tasks[task_id])
+    return decode(engine.store._keeper._jar.read(oid)[0])[1]
 
 
 def outcomes(folder, main, *, start=1000.0, patience=None, after=lambda outcome: None):

@@ -8,9 +8,8 @@ import pytest
 
 import pstore
 from pstore._engine import waits
-from pstore._store.records import decode
 from pstore.testing import VirtualClock
-from tests.engine.restarts import outcomes
+from tests.engine.restarts import outcomes, record_of
 
 
 def opened(path, **options):
@@ -268,10 +267,6 @@ def test_goes_on_from_every_commit(tmp_path, program):
 async def receives_two():
     first = await pstore.receive()
     return first, await pstore.receive()
-
-
-def record_of(engine, name="task"):
-    return decode(engine.store._keeper._jar.read(engine.store._keeper.live.capsules.meet(engine.tasks[name]))[0])[1]
 
 
 @pytest.mark.parametrize("resident", [None, 0])

@@ -9,19 +9,14 @@ import functools
 import pytest
 
 import pstore
-from pstore._store.records import decode
 from pstore.testing import VirtualClock
-from tests.engine.restarts import outcomes
+from tests.engine.restarts import outcomes, record_of
 
 variable = contextvars.ContextVar("variable")
 
 
 def opened(path, **options):
     return pstore.open(path, clock=VirtualClock(), **options)
-
-
-def record_of(engine):
-    return decode(engine.store._keeper._jar.read(engine.store._keeper.live.capsules.meet(engine.tasks["task"]))[0])[1]
 
 
 def now():

@@ -8,10 +8,9 @@ import pytest
 
 import pstore
 from pstore._engine import waits
-from pstore._store.records import decode
 from pstore.testing import VirtualClock
 from tests.engine.crash import after_commits
-from tests.engine.restarts import Gone, outcomes
+from tests.engine.restarts import Gone, outcomes, record_of
 
 
 @pytest.fixture
@@ -202,15 +201,7 @@ def waiting(path):
         engine.spawn(waits_once, id="task")
         with pytest.raises(Gone):
             engine.run()
-        return size_of_record(engine)
-
-
-def size_of_record(engine):
-    return len(decode(engine.store._keeper._jar.read(record_of(engine))[0])[1])
-
-
-def record_of(engine):
-    return engine.store._keeper.live.capsules.meet(engine.tasks["task"])
+        return len(record_of(engine))
 
 
 @pytest.mark.parametrize("what", ["_fut_waiter", "call", "iterator", "step"])
@@ -229,7 +220,7 @@ def test_who_else_leads_to_a_part_has_the_very_part(tmp_path, what):
     with opened(path) as engine:
         task = engine.tasks["task"]
         assert engine.root["part"] is part(task)
-        assert size_of_record(engine) != small
+        assert len(record_of(engine)) != small
         assert task._fut_waiter is task.get_coro().cr_await._future is next(iter(task.steps.values())).future
         assert engine.run(task) == (1, 2)
         del engine.root["part"]
